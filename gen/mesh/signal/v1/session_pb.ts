@@ -95,12 +95,14 @@ export type SessionProof = Message<"mesh.signal.v1.SessionProof"> & {
   clientNonce: Uint8Array;
 
   /**
-   * Orders the sessions of one peer; only the peer can. A process that starts
-   * takes Unix time in milliseconds times 2^20 and adds one for every session
-   * it opens later. A server that holds a session of the same peer with a
-   * higher order refuses with SESSION_REPLACED and says that order in
-   * ErrorDetail.value: a process that is just starting opens again above it,
-   * a process that was running stops. A higher order replaces the session.
+   * Orders the sessions of one peer; only the peer can. The upper 44 bits are
+   * the Unix time in milliseconds at which its process started, the lower 20
+   * count the sessions that process opened: sessions with equal upper bits
+   * belong to one process. A server that holds a session of the same peer with
+   * a higher order refuses with SESSION_REPLACED and says that order in
+   * ErrorDetail.value: a process that has had no session yet opens again with
+   * higher upper bits, a process that was running stops. A higher order
+   * replaces the session.
    *
    * @generated from field: uint64 session_order = 7;
    */

@@ -1,0 +1,96 @@
+import { ErrorReason, fromHex, MeshError, type Party, openParty, partyFromName, partyFromPublicKey } from '@mesh/core'
+
+/** Which party, in the forms `join` takes. */
+export type PartyInput =
+  /** A name: everybody who knows the name is a member (the party's key is derived from it). */
+  | string
+  /** The party's Ed25519 public key, 32 bytes: knowing it is the capability to join. */
+  | Uint8Array
+  /** A bare topic, 32 bytes: open to everybody who knows it, and to the server. */
+  | { readonly topic: Uint8Array }
+  | Party
+
+export interface MeshAddress {
+  /** Origin of the signaling server, for example "https://mesh.example". */
+  readonly origin: string
+  /** Name, public key or topic from the path; undefined when the address names a server only. */
+  readonly party: PartyInput | undefined
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
+const DEFAULT_LOOPBACK_PORT = '4600'
+const MAX_NAME_LENGTH = 256
+
+function invalid(text: string, why: string): MeshError {
+  return new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text.slice(0, 200)}" ${why}`)
+}
+
+/**
+ * Reads `mesh://host[:port]/party`.
+ *
+ * `mesh://` means TLS, except for loopback hosts, where it means plaintext and port 4600. `mesh+http://` and `mesh+https://`
+ * (or plain `http://`, `https://`) say it explicitly. The path is a party name, `key/<64 hex>` for a party public key, or
+ * `topic/<64 hex>` for a bare topic. Throws ADDRESS_INVALID saying which part is wrong.
+ */
+export function parseMeshAddress(text: string): MeshAddress {
+  const match = /^(mesh|mesh\+https?|https?):\/\/([^/?#]+)(?:\/([^?#]*))?$/.exec(text)
+  if (!match) throw invalid(text, 'is not of the form mesh://host[:port]/party')
+  const [, scheme = '', authority = '', path = ''] = match
+  if (authority.includes('@')) throw invalid(text, 'holds credentials; an address carries only host and port')
+  const host = authority.replace(/:\d+$/, '').toLowerCase()
+  const loopback = LOOPBACK.test(host)
+  const secure = scheme === 'mesh' ? !loopback : scheme.endsWith('https')
+  let url: URL
+  try {
+    url = new URL(`${secure ? 'https' : 'http'}://${authority}`)
+  } catch (cause) {
+    throw new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text}" has no valid host and port`, { cause })
+  }
+  if (scheme === 'mesh' && loopback && url.port === '' && !/:\d+$/.test(authority)) url.port = DEFAULT_LOOPBACK_PORT
+  return { origin: url.origin, party: path === '' ? undefined : parsePath(text, path) }
+}
+
+function parsePath(text: string, path: string): PartyInput {
+  const [kind = '', value, ...rest] = path.replace(/\/$/, '').split('/')
+  if (rest.length > 0) throw invalid(text, 'has more than one party in its path')
+  if (value === undefined) return decodeName(text, kind)
+  if (kind !== 'key' && kind !== 'topic') throw invalid(text, `has the unknown path "${kind}/"; use a name, key/ or topic/`)
+  if (!/^[0-9a-f]{64}$/i.test(value)) throw invalid(text, `needs 64 hexadecimal digits after ${kind}/, found ${value.length}`)
+  const bytes = fromHex(value.toLowerCase())
+  return kind === 'key' ? bytes : { topic: bytes }
+}
+
+function decodeName(text: string, encoded: string): string {
+  let name: string
+  try {
+    name = decodeURIComponent(encoded).normalize('NFC')
+  } catch (cause) {
+    throw new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text}" has a broken % escape in its party name`, { cause })
+  }
+  if (name.length > MAX_NAME_LENGTH) {
+    throw new MeshError(ErrorReason.ADDRESS_INVALID, `party name has ${name.length} characters, at most ${MAX_NAME_LENGTH}`, {
+      limit: 'party_name_characters',
+      limitValue: MAX_NAME_LENGTH,
+      value: name.length,
+    })
+  }
+  return name
+}
+
+/** Turns any form of party into its topic and keys. Throws ADDRESS_INVALID or KEY_INVALID. */
+export async function resolveParty(input: PartyInput): Promise<Party> {
+  if (typeof input === 'string') {
+    if (input === '') throw new MeshError(ErrorReason.ADDRESS_INVALID, 'party name is empty')
+    return partyFromName(input)
+  }
+  if (input instanceof Uint8Array) return partyFromPublicKey(input)
+  if ('psk' in input) return input
+  return openParty(input.topic)
+}
+
+/** Normalises one server as given by an application: an origin, or a mesh address without a party. */
+export function serverOrigin(text: string): string {
+  const { origin, party } = parseMeshAddress(text.replace(/\/$/, ''))
+  if (party !== undefined) throw invalid(text, 'names a party where only a server is expected')
+  return origin
+}

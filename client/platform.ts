@@ -1,0 +1,27 @@
+import type { Transport } from '@connectrpc/connect'
+import type { Clock, Random } from '@mesh/core'
+import type { RtcFactory } from './connection/rtc.ts'
+import type { IdentityStore } from './identity/identity.ts'
+
+/**
+ * Everything the SDK takes from the place it runs in. `browser/` and `node/` each make one; package.json `exports` choose
+ * between them, and nothing else in the SDK asks where it is.
+ */
+export interface Platform {
+  readonly clock: Clock
+  readonly random: Random
+  readonly identities: IdentityStore
+  /** Undefined where there is no WebRTC: links then stay on the relay path. */
+  readonly rtc: RtcFactory | undefined
+  /** A connection to one signaling server. Opens nothing until the first call. */
+  connect(origin: string): SignalTransport
+}
+
+/** How calls reach one signaling server. */
+export interface SignalTransport {
+  readonly transport: Transport
+  /** True when bidirectional streams work (HTTP/2 outside browsers): Exchange is used instead of Subscribe and SendMessage. */
+  readonly duplex: boolean
+  /** Ends idle connections. Idempotent. */
+  close(): void
+}
