@@ -1,6 +1,10 @@
-/** Starting other programs: quietly with their output kept, or in the foreground with signals passed on. */
+/** Starting other programs: quietly with their output kept, or in the foreground. Both pass signals on. */
 import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
+
+/** @typedef {{ cwd?: string, env?: NodeJS.ProcessEnv }} RunOptions */
+
+const FORWARDED_SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])
 
 /**
  * Runs a program to its end and keeps what it printed (stdout and stderr, interleaved as they came).
@@ -8,41 +12,41 @@ import { constants } from 'node:os'
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ * @param {RunOptions} [options]
  * @returns {Promise<{ code: number, output: string }>}
  */
 export function runQuietly(command, args, options = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+    const release = forwardSignals(child)
     /** @type {Buffer[]} */
     const chunks = []
     child.stdout.on('data', (chunk) => chunks.push(chunk))
     child.stderr.on('data', (chunk) => chunks.push(chunk))
-    child.on('error', (error) => resolve({ code: 127, output: `${command}: ${error.message}\n` }))
+    child.on('error', (error) => {
+      release()
+      resolve({ code: 127, output: `${command}: ${error.message}\n` })
+    })
     child.on('close', (code, signal) => {
+      release()
       resolve({ code: exitCodeOf(code, signal), output: Buffer.concat(chunks).toString('utf8') })
     })
   })
 }
 
 /**
- * Runs a program with this terminal as its own, passes SIGINT, SIGTERM and SIGHUP on to it, and resolves to its
- * exit code (128 + n when signal n ended it).
+ * Runs a program with this terminal as its own and resolves to its exit code (128 + n when signal n ended it).
+ * Rejects when the program cannot be started.
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ * @param {RunOptions} [options]
  * @returns {Promise<number>}
  */
 export function runInForeground(command, args, options = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { ...options, stdio: 'inherit' })
-    const signals = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])
-    const forward = (/** @type {NodeJS.Signals} */ signal) => child.kill(signal)
-    for (const signal of signals) process.on(signal, forward)
-    const release = () => {
-      for (const signal of signals) process.off(signal, forward)
-    }
+    const release = forwardSignals(child)
     child.on('error', (error) => {
       release()
       reject(error)
@@ -52,6 +56,20 @@ export function runInForeground(command, args, options = {}) {
       resolve(exitCodeOf(code, signal))
     })
   })
+}
+
+/**
+ * Passes this process's signals on to a child until released. While a child runs, a signal ends the child and the
+ * child's exit ends this process, so nothing is left running behind.
+ *
+ * @param {import('node:child_process').ChildProcess} child
+ */
+function forwardSignals(child) {
+  const forward = (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal)
+  for (const signal of FORWARDED_SIGNALS) process.on(signal, forward)
+  return () => {
+    for (const signal of FORWARDED_SIGNALS) process.off(signal, forward)
+  }
 }
 
 /**
