@@ -1,0 +1,122 @@
+import { create } from '@bufbuild/protobuf'
+import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import { PacketSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import { forWebCrypto } from '../bytes.ts'
+import { ErrorReason, MeshError } from '../error.ts'
+import { ReplayWindow } from '../seal/replay-window.ts'
+
+/**
+ * Packets of a link: AES-128-GCM under the key of their direction, nonce = 4 zero bytes || u64be(number). A number is
+ * never used twice with one key, whatever the path the packet takes.
+ */
+
+/** Seals packets of one direction. */
+export interface PacketSealer {
+  /**
+   * Seals one packet under the next number. Numbers follow the order of the calls, and so do the results.
+   * @throws MeshError LIMIT_EXCEEDED (`max_packets_per_key`) when the key is used up: the link must rekey
+   */
+  seal(plaintext: Uint8Array): Promise<Packet>
+  /** The number that the next packet gets; the first is 1. */
+  readonly sent: bigint
+}
+
+/** Opens packets of one direction. */
+export interface PacketOpener {
+  /**
+   * The packet's plaintext. A packet that was refused changes nothing: its number is taken only after it has opened.
+   * @throws MeshError LINK_REPLAY when the number was seen or is more than 4,096 below the highest, LINK_OPEN when the
+   * packet is not of this link and direction
+   */
+  open(packet: Packet): Promise<Uint8Array>
+}
+
+/** Numbers a receiver tells apart below the highest one it has opened. */
+export const PACKET_REPLAY_WINDOW = 4_096
+
+/** 2^32: far below what AES-GCM bears, and a bound on what one stolen key opens. Links rekey before. */
+export const MAX_PACKETS_PER_KEY = 2n ** 32n
+
+const TAG_BYTES = 16
+
+/** A sealer for a 16 byte key. The key must be of this direction alone and start from number 1. */
+export async function createPacketSealer(rawKey: Uint8Array): Promise<PacketSealer> {
+  const key = await crypto.subtle.importKey('raw', forWebCrypto(rawKey), 'AES-GCM', false, ['encrypt'])
+  return new AesPacketSealer(key)
+}
+
+/** An opener for a 16 byte key. */
+export async function createPacketOpener(rawKey: Uint8Array): Promise<PacketOpener> {
+  const key = await crypto.subtle.importKey('raw', forWebCrypto(rawKey), 'AES-GCM', false, ['decrypt'])
+  return new AesPacketOpener(key)
+}
+
+class AesPacketSealer implements PacketSealer {
+  readonly #key: CryptoKey
+  #next = 1n
+  /** Settles when every packet before has been handed out. WebCrypto works in threads and may finish out of order. */
+  #before: Promise<unknown> = Promise.resolve()
+
+  constructor(key: CryptoKey) {
+    this.#key = key
+  }
+
+  get sent(): bigint {
+    return this.#next
+  }
+
+  async seal(plaintext: Uint8Array): Promise<Packet> {
+    const number = this.#next
+    if (number > MAX_PACKETS_PER_KEY) {
+      throw new MeshError(ErrorReason.LIMIT_EXCEEDED, 'The link key is used up', {
+        limit: 'max_packets_per_key',
+        limitValue: MAX_PACKETS_PER_KEY,
+      })
+    }
+    this.#next = number + 1n
+    const encrypted = crypto.subtle.encrypt(parameters(number), this.#key, forWebCrypto(plaintext))
+    const before = this.#before
+    // Ends in a fulfilled promise even if encryption fails: the failure belongs to this call alone.
+    this.#before = Promise.allSettled([before, encrypted])
+    await before
+    return create(PacketSchema, { number, sealed: new Uint8Array(await encrypted) })
+  }
+}
+
+class AesPacketOpener implements PacketOpener {
+  readonly #key: CryptoKey
+  readonly #window = new ReplayWindow(PACKET_REPLAY_WINDOW)
+
+  constructor(key: CryptoKey) {
+    this.#key = key
+  }
+
+  async open(packet: Packet): Promise<Uint8Array> {
+    const { number, sealed } = packet
+    if (number === 0n || number > MAX_PACKETS_PER_KEY || sealed.length < TAG_BYTES) throw notOfThisLink(number)
+    if (!this.#window.check(number)) throw replayed(number)
+    let plaintext: ArrayBuffer
+    try {
+      plaintext = await crypto.subtle.decrypt(parameters(number), this.#key, forWebCrypto(sealed))
+    } catch (cause) {
+      throw notOfThisLink(number, cause)
+    }
+    // Again: another copy of the packet may have opened meanwhile.
+    if (!this.#window.accept(number)) throw replayed(number)
+    return new Uint8Array(plaintext)
+  }
+}
+
+function parameters(number: bigint): { name: string; iv: Uint8Array<ArrayBuffer> } {
+  const iv = new Uint8Array(12)
+  new DataView(iv.buffer).setBigUint64(4, number)
+  return { name: 'AES-GCM', iv }
+}
+
+function replayed(number: bigint): MeshError {
+  return new MeshError(ErrorReason.LINK_REPLAY, `Packet ${number} was seen or is too old`, { value: number })
+}
+
+function notOfThisLink(number: bigint, cause?: unknown): MeshError {
+  return new MeshError(ErrorReason.LINK_OPEN, `Packet ${number} does not open`, { value: number, cause })
+}
