@@ -8,6 +8,9 @@ export interface TokenBucketOptions {
   clock: Clock
 }
 
+/** A billionth of a token: refilling in many small steps must not end a hair below a whole one. */
+const ROUNDING = 1e-9
+
 /** A rate limit: `burst` at once, `perSecond` in the long run. Exact on the monotonic clock, without a timer. */
 export class TokenBucket {
   readonly #options: TokenBucketOptions
@@ -23,7 +26,7 @@ export class TokenBucket {
   /** Takes `count` tokens (default 1) and returns true, or takes none and returns false. */
   take(count = 1): boolean {
     this.#fill()
-    if (this.#tokens < count) return false
+    if (this.#tokens < count - ROUNDING) return false
     this.#tokens -= count
     return true
   }
@@ -31,7 +34,7 @@ export class TokenBucket {
   /** Milliseconds until `count` tokens are there: 0 for now, Infinity when the bucket can never hold them. */
   msUntil(count = 1): number {
     this.#fill()
-    if (this.#tokens >= count) return 0
+    if (this.#tokens >= count - ROUNDING) return 0
     const { perSecond, burst } = this.#options
     if (count > burst || perSecond <= 0) return Number.POSITIVE_INFINITY
     return Math.ceil(((count - this.#tokens) * 1_000) / perSecond)

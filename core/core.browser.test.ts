@@ -1,0 +1,11 @@
+// The same tests in a browser: its WebCrypto and its Ed25519 must decide every case as Node's do.
+import './identity/curve25519.test.ts'
+import './identity/ed25519.test.ts'
+import './identity/session-proof.test.ts'
+import './identity/statement.test.ts'
+import './link/link-keys.test.ts'
+import './link/packet.test.ts'
+import './membership/record.test.ts'
+import './membership/topic.test.ts'
+import './seal/hpke.test.ts'
+import './seal/seal.test.ts'
