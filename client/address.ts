@@ -1,4 +1,4 @@
-import { ErrorReason, fromHex, MeshError, type Party, openParty, partyFromName, partyFromPublicKey } from '@mesh/core'
+import { ErrorReason, fromHex, MeshError, openParty, type Party, partyFromName, partyFromPublicKey } from '@mesh/core'
 
 /** Which party, in the forms `join` takes. */
 export type PartyInput =
@@ -54,8 +54,10 @@ function parsePath(text: string, path: string): PartyInput {
   const [kind = '', value, ...rest] = path.replace(/\/$/, '').split('/')
   if (rest.length > 0) throw invalid(text, 'has more than one party in its path')
   if (value === undefined) return decodeName(text, kind)
-  if (kind !== 'key' && kind !== 'topic') throw invalid(text, `has the unknown path "${kind}/"; use a name, key/ or topic/`)
-  if (!/^[0-9a-f]{64}$/i.test(value)) throw invalid(text, `needs 64 hexadecimal digits after ${kind}/, found ${value.length}`)
+  if (kind !== 'key' && kind !== 'topic')
+    throw invalid(text, `has the unknown path "${kind}/"; use a name, key/ or topic/`)
+  if (!/^[0-9a-f]{64}$/i.test(value))
+    throw invalid(text, `needs 64 hexadecimal digits after ${kind}/, found ${value.length}`)
   const bytes = fromHex(value.toLowerCase())
   return kind === 'key' ? bytes : { topic: bytes }
 }
@@ -65,14 +67,20 @@ function decodeName(text: string, encoded: string): string {
   try {
     name = decodeURIComponent(encoded).normalize('NFC')
   } catch (cause) {
-    throw new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text}" has a broken % escape in its party name`, { cause })
+    throw new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text}" has a broken % escape in its party name`, {
+      cause,
+    })
   }
   if (name.length > MAX_NAME_LENGTH) {
-    throw new MeshError(ErrorReason.ADDRESS_INVALID, `party name has ${name.length} characters, at most ${MAX_NAME_LENGTH}`, {
-      limit: 'party_name_characters',
-      limitValue: MAX_NAME_LENGTH,
-      value: name.length,
-    })
+    throw new MeshError(
+      ErrorReason.ADDRESS_INVALID,
+      `party name has ${name.length} characters, at most ${MAX_NAME_LENGTH}`,
+      {
+        limit: 'party_name_characters',
+        limitValue: MAX_NAME_LENGTH,
+        value: name.length,
+      },
+    )
   }
   return name
 }

@@ -24,13 +24,19 @@ export function browserIdentityStore(): IdentityStore {
           return await openIdentity(slotName(name, slot), release)
         } catch (error) {
           release()
-          throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `identity "${name}" cannot be read or written`, { cause: error })
+          throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `identity "${name}" cannot be read or written`, {
+            cause: error,
+          })
         }
       }
-      throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`, {
-        limit: 'identity_slots',
-        limitValue: MAX_IDENTITY_SLOTS,
-      })
+      throw new MeshError(
+        ErrorReason.IDENTITY_UNAVAILABLE,
+        `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`,
+        {
+          limit: 'identity_slots',
+          limitValue: MAX_IDENTITY_SLOTS,
+        },
+      )
     },
   }
 }

@@ -37,6 +37,8 @@ export type RtcConnectionState = 'new' | 'connecting' | 'connected' | 'disconnec
 
 export interface RtcConnection {
   readonly connectionState: RtcConnectionState
+  /** RTCIceConnectionState; tells a failure of ICE from one of DTLS. */
+  readonly iceConnectionState: string
   createDataChannel(label: string, options: { negotiated: true; id: number; ordered: true }): RtcDataChannel
   createOffer(): Promise<{ type: string; sdp?: string }>
   createAnswer(): Promise<{ type: string; sdp?: string }>

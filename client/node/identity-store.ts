@@ -2,7 +2,15 @@ import { createPrivateKey } from 'node:crypto'
 import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { ErrorReason, fromBase64Url, MeshError, type SigningKey, signingKeyFromSeed, systemRandom, toHex } from '@mesh/core'
+import {
+  ErrorReason,
+  fromBase64Url,
+  MeshError,
+  type SigningKey,
+  signingKeyFromSeed,
+  systemRandom,
+  toHex,
+} from '@mesh/core'
 import { type Identity, type IdentityStore, MAX_IDENTITY_SLOTS, slotName } from '../identity/identity.ts'
 
 /**
@@ -16,7 +24,7 @@ const SEED_BYTES = 32
 
 /** `$MESH_HOME/identities`, or `~/.mesh/identities`. */
 export function defaultIdentityDirectory(): string {
-  return join(process.env['MESH_HOME'] ?? join(homedir(), '.mesh'), 'identities')
+  return join(process.env.MESH_HOME ?? join(homedir(), '.mesh'), 'identities')
 }
 
 export function nodeIdentityStore(directory: string = defaultIdentityDirectory()): IdentityStore {
@@ -30,14 +38,22 @@ export function nodeIdentityStore(directory: string = defaultIdentityDirectory()
         }
       } catch (error) {
         if (error instanceof MeshError) throw error
-        throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `identity "${name}" in ${directory} cannot be read or written`, {
-          cause: error,
-        })
+        throw new MeshError(
+          ErrorReason.IDENTITY_UNAVAILABLE,
+          `identity "${name}" in ${directory} cannot be read or written`,
+          {
+            cause: error,
+          },
+        )
       }
-      throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`, {
-        limit: 'identity_slots',
-        limitValue: MAX_IDENTITY_SLOTS,
-      })
+      throw new MeshError(
+        ErrorReason.IDENTITY_UNAVAILABLE,
+        `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`,
+        {
+          limit: 'identity_slots',
+          limitValue: MAX_IDENTITY_SLOTS,
+        },
+      )
     },
   }
 }

@@ -17,7 +17,10 @@ export function fromCallError(error: unknown, origin: string, aborted?: AbortSig
   const [detail] = connectError.findDetails(ErrorDetailSchema)
   if (detail) return MeshError.fromDetail(detail, connectError.rawMessage)
   if (connectError.code === Code.DeadlineExceeded) {
-    return new MeshError(ErrorReason.DEADLINE_EXCEEDED, `call to ${origin} timed out`, { retryable: true, cause: error })
+    return new MeshError(ErrorReason.DEADLINE_EXCEEDED, `call to ${origin} timed out`, {
+      retryable: true,
+      cause: error,
+    })
   }
   return new MeshError(ErrorReason.UNREACHABLE, `${origin} cannot be reached: ${connectError.rawMessage}`, {
     retryable: true,

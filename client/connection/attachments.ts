@@ -1,0 +1,176 @@
+import { create } from '@bufbuild/protobuf'
+import { ErrorReason, equalBytes, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
+import { type Attach, AttachSchema, type Detach, DetachSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import type { ControlFrame, Link, LinkChannel } from '../link/index.ts'
+import type { AdmissionContext } from './admission.ts'
+import { OrderedQueue } from './ordered-queue.ts'
+import type { TopicHandle } from './topic-handle.ts'
+
+/**
+ * The topics on one link. Each side attaches a topic with its evidence; the topic is attached when this side has sent its own
+ * and accepted the other's. Checking evidence is asynchronous, so everything of the link that depends on it (later control
+ * frames, channels) waits in one queue and keeps its order.
+ */
+export interface AttachmentsOptions {
+  readonly link: Link
+  readonly ownKey: Uint8Array
+  readonly peerKey: Uint8Array
+  readonly transcriptHash: Uint8Array
+  readonly handle: (name: string) => TopicHandle | undefined
+  readonly attached: (handle: TopicHandle, record: VerifiedRecord) => void
+  readonly detached: (handle: TopicHandle, error: MeshError) => void
+  readonly channel: (handle: TopicHandle, channel: LinkChannel) => void
+  /** Nothing is attached, or about to be, any more. */
+  readonly empty: () => void
+}
+
+interface Attachment {
+  readonly handle: TopicHandle
+  sent: boolean
+  accepted: VerifiedRecord | undefined
+}
+
+/** As many as a session may join. */
+const MAX_TOPICS = 128
+const MAX_PENDING = 512
+const MAX_EVIDENCE_BYTES = 8 * 1024
+
+export class Attachments {
+  readonly #options: AttachmentsOptions
+  readonly #topics = new Map<string, Attachment>()
+  readonly #queue: OrderedQueue
+
+  constructor(options: AttachmentsOptions) {
+    this.#options = options
+    this.#queue = new OrderedQueue(MAX_PENDING, (error) => options.link.close(error))
+  }
+
+  isAttached(name: string): boolean {
+    const attachment = this.#topics.get(name)
+    return attachment?.sent === true && attachment.accepted !== undefined
+  }
+
+  /** Topics that are attached now. */
+  attachedHandles(): TopicHandle[] {
+    return [...this.#topics.values()].filter(({ sent, accepted }) => sent && accepted).map(({ handle }) => handle)
+  }
+
+  /** Puts a topic on the link, unless it is there already. */
+  attach(handle: TopicHandle): void {
+    if (this.#topics.has(handle.name)) return
+    this.#topics.set(handle.name, { handle, sent: false, accepted: undefined })
+    this.#queue.run(() => this.#send(handle))
+  }
+
+  /** Takes a topic off; `error` tells the other side that its evidence was refused. */
+  detach(name: string, error?: MeshError): void {
+    const attachment = this.#topics.get(name)
+    if (!attachment) return
+    this.#topics.delete(name)
+    const detail = error?.toDetail()
+    const value = create(DetachSchema, { topic: attachment.handle.topic, ...(detail && { error: detail }) })
+    if (attachment.sent) this.#options.link.sendControl({ case: 'detach', value })
+    this.#off(attachment, error ?? new MeshError(ErrorReason.LINK_CLOSED, 'this side left the swarm'))
+  }
+
+  /** Attach or Detach of the other side. */
+  control(frame: ControlFrame): void {
+    if (frame.case === 'attach') this.#queue.run(() => this.#receive(frame.value))
+    else if (frame.case === 'detach') this.#queue.run(() => this.#remoteDetach(frame.value))
+  }
+
+  channel(channel: LinkChannel): void {
+    this.#queue.run(() => {
+      const attachment = this.#topics.get(toHex(channel.topic))
+      if (attachment?.sent && attachment.accepted) this.#options.channel(attachment.handle, channel)
+      else channel.reset(new MeshError(ErrorReason.NOT_MEMBER, 'the topic of this channel is not attached'))
+    })
+  }
+
+  #context(topic: Uint8Array): AdmissionContext {
+    const { ownKey, peerKey, transcriptHash } = this.#options
+    return { topic, ownKey, peerKey, transcriptHash }
+  }
+
+  async #send(handle: TopicHandle): Promise<void> {
+    const attachment = this.#topics.get(handle.name)
+    const self = handle.self()
+    if (!attachment || attachment.sent) return
+    try {
+      if (!self) throw new MeshError(ErrorReason.NOT_MEMBER, 'this side is not joined')
+      const evidence = await handle.admission.present(this.#context(handle.topic))
+      if (this.#topics.get(handle.name) !== attachment) return
+      attachment.sent = true
+      const value = create(AttachSchema, { topic: handle.topic, evidence, record: self.record })
+      this.#options.link.sendControl({ case: 'attach', value })
+      this.#settle(attachment)
+    } catch (error) {
+      this.#topics.delete(handle.name)
+      this.#off(attachment, MeshError.from(error))
+    }
+  }
+
+  async #receive({ topic, evidence, record }: Attach): Promise<void> {
+    const name = toHex(topic)
+    const handle = this.#options.handle(name)
+    if (!handle || this.#topics.size >= MAX_TOPICS) {
+      return this.#refuse(topic, new MeshError(ErrorReason.NOT_MEMBER, 'this peer is not in that swarm'))
+    }
+    try {
+      const verified = await this.#verify(handle, evidence, record)
+      let attachment = this.#topics.get(name)
+      if (!attachment) {
+        attachment = { handle, sent: false, accepted: undefined }
+        this.#topics.set(name, attachment)
+      }
+      attachment.accepted = verified
+      if (!attachment.sent) await this.#send(handle)
+      else this.#settle(attachment)
+    } catch (error) {
+      const refusal = MeshError.from(error)
+      if (this.#topics.has(name)) this.detach(name, refusal)
+      else this.#refuse(topic, refusal)
+    }
+  }
+
+  async #verify(handle: TopicHandle, evidence: Uint8Array, record: Attach['record']): Promise<VerifiedRecord> {
+    if (!record) throw new MeshError(ErrorReason.RECORD_MALFORMED, 'Attach carries no record')
+    const verified = await handle.verify(record)
+    if (!equalBytes(verified.record.peerKey, this.#options.peerKey)) {
+      throw new MeshError(ErrorReason.RECORD_PEER, "Attach carries somebody else's record")
+    }
+    if (!handle.accepts(verified))
+      throw new MeshError(ErrorReason.LINK_REFUSED, 'this side has no room for another peer')
+    const admitted =
+      evidence.length <= MAX_EVIDENCE_BYTES &&
+      (await handle.admission.verify(this.#context(handle.topic), evidence).catch(() => false))
+    if (!admitted) throw new MeshError(ErrorReason.ADMISSION_REFUSED, 'the evidence does not admit to this swarm')
+    return verified
+  }
+
+  #refuse(topic: Uint8Array, error: MeshError): void {
+    const value = create(DetachSchema, { topic, error: error.toDetail() })
+    this.#options.link.sendControl({ case: 'detach', value })
+    if (this.#topics.size === 0) this.#options.empty()
+  }
+
+  #remoteDetach({ topic, error }: Detach): void {
+    const name = toHex(topic)
+    const attachment = this.#topics.get(name)
+    if (!attachment) return
+    this.#topics.delete(name)
+    const cause = error
+      ? MeshError.fromDetail(error, 'the other peer refused the swarm on this link')
+      : new MeshError(ErrorReason.PEER_LEFT, 'the other peer left the swarm')
+    this.#off(attachment, cause)
+  }
+
+  #settle(attachment: Attachment): void {
+    if (attachment.sent && attachment.accepted) this.#options.attached(attachment.handle, attachment.accepted)
+  }
+
+  #off(attachment: Attachment, error: MeshError): void {
+    this.#options.detached(attachment.handle, error)
+    if (this.#topics.size === 0) this.#options.empty()
+  }
+}

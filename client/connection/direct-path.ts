@@ -1,0 +1,210 @@
+import { create } from '@bufbuild/protobuf'
+import { Backoff, type Clock, ErrorReason, MeshError, type Random, type Timer } from '@mesh/core'
+import { type RtcSignal, RtcSignalSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import type { RtcConfiguration, RtcDataChannel, RtcFactory, RtcIceServer } from './rtc.ts'
+import { type CandidateCounts, RtcAttempt } from './rtc-attempt.ts'
+
+/**
+ * The direct path of one link: at most one data channel at a time, and the decision when to try for one.
+ *
+ * The peer with the lower key offers, so two offers never meet. It tries up to three times with backoff, the last time
+ * through TURN only; after that once in a while, because networks change. The other side answers, and asks for an attempt
+ * when its channel ended. While there is no channel the link stays on the relay path.
+ */
+export interface DirectPathOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly factory: RtcFactory | undefined
+  readonly iceServers: () => readonly RtcIceServer[]
+  readonly offerer: boolean
+  /** Attempts of all links together are limited; resolves with the function that ends this one's turn. */
+  readonly turn: () => Promise<() => void>
+  readonly sendSignal: (signal: RtcSignal) => void
+  /** A channel is open; the link proves it before it carries data. */
+  readonly onChannel: (channel: RtcDataChannel) => void
+  readonly onDown: (error: MeshError) => void
+  /** State or last error changed. */
+  readonly onChange: () => void
+}
+
+export type DirectState = 'off' | 'connecting' | 'open' | 'waiting'
+
+const BACKOFF = { initialMs: 1_000, maxMs: 10_000, floorMs: 200 }
+const QUICK_ATTEMPTS = 3
+/** After the quick attempts: networks change, but rarely. */
+const SLOW_RETRY = { initialMs: 60_000, maxMs: 600_000, floorMs: 30_000 }
+/** A channel that held this long makes the count start over. */
+const STABLE_MS = 5_000
+
+export class DirectPath {
+  readonly #options: DirectPathOptions
+  readonly #quick: Backoff
+  readonly #slow: Backoff
+  #attempt: RtcAttempt | undefined
+  #number = 0
+  #tries = 0
+  #openedAtMs = 0
+  #retry: Timer | undefined
+  #endTurn: (() => void) | undefined
+  #enabled = false
+  state: DirectState = 'off'
+  lastError: MeshError | undefined
+  candidates: CandidateCounts = { local: 0, remote: 0 }
+
+  constructor(options: DirectPathOptions) {
+    this.#options = options
+    this.#quick = new Backoff({ ...BACKOFF, random: options.random })
+    this.#slow = new Backoff({ ...SLOW_RETRY, random: options.random })
+  }
+
+  get tries(): number {
+    return this.#tries
+  }
+
+  /** The other peer is admitted: WebRTC may begin. */
+  enable(): void {
+    if (this.#enabled) return
+    this.#enabled = true
+    if (this.#options.offerer) void this.#start()
+  }
+
+  receive(signal: RtcSignal): void {
+    const { factory, offerer } = this.#options
+    if (!this.#enabled || signal.attempt < this.#number) return
+    if (signal.signal.case === 'request') {
+      if (offerer && this.state !== 'connecting') this.#again(0)
+      return
+    }
+    if (signal.attempt > this.#number) {
+      if (offerer || signal.signal.case !== 'offer') return
+      if (!factory) return this.#refuse(signal.attempt)
+      this.#end()
+      this.#number = signal.attempt
+      this.#open(factory)
+    }
+    this.#attempt?.receive(signal.signal)
+  }
+
+  /** Tries again now: the network changed, or the application asks. */
+  retry(): void {
+    if (!this.#enabled || this.state === 'open' || this.state === 'connecting') return
+    this.#tries = 0
+    if (this.#options.offerer) this.#again(0)
+    else this.#signal({ case: 'request', value: { $typeName: 'mesh.peer.v1.RtcRequest' } })
+  }
+
+  /** The link found the channel dead. */
+  fail(error: MeshError): void {
+    if (!this.#attempt) return
+    this.#end()
+    this.#onEnd(error)
+  }
+
+  close(): void {
+    this.#enabled = false
+    this.#end()
+    this.#set('off')
+  }
+
+  /** Never rejects: a turn only ever comes, and everything after it is reported by the attempt. */
+  async #start(): Promise<void> {
+    const { factory } = this.#options
+    if (!factory) {
+      this.lastError = new MeshError(ErrorReason.RTC_UNAVAILABLE, 'there is no WebRTC here')
+      return this.#set('off')
+    }
+    this.#set('connecting')
+    const endTurn = await this.#options.turn()
+    if (!this.#enabled || this.#attempt) return endTurn()
+    this.#endTurn = endTurn
+    this.#number++
+    this.#open(factory)
+  }
+
+  #open(factory: RtcFactory): void {
+    this.#tries++
+    this.#set('connecting')
+    const number = this.#number
+    this.#attempt = new RtcAttempt({
+      factory,
+      clock: this.#options.clock,
+      configuration: this.#configuration(),
+      offerer: this.#options.offerer,
+      signal: (signal) => this.#signal(signal, number),
+      onOpen: (channel) => {
+        this.#openedAtMs = this.#options.clock.monotonicMs()
+        this.#releaseTurn()
+        this.lastError = undefined
+        this.#set('open')
+        this.#options.onChannel(channel)
+      },
+      onEnd: (error) => {
+        this.#end()
+        this.#onEnd(error)
+      },
+    })
+    this.candidates = this.#attempt.candidates
+  }
+
+  #configuration(): RtcConfiguration {
+    const iceServers = this.#options.iceServers()
+    const hasTurn = iceServers.some(({ username }) => username !== undefined)
+    return { iceServers, iceTransportPolicy: hasTurn && this.#tries % QUICK_ATTEMPTS === 0 ? 'relay' : 'all' }
+  }
+
+  #onEnd(error: MeshError): void {
+    const { clock, offerer } = this.#options
+    const wasOpen = this.state === 'open'
+    this.lastError = error
+    this.#set('waiting')
+    if (wasOpen) {
+      if (clock.monotonicMs() - this.#openedAtMs > STABLE_MS) this.#tries = 0
+      this.#options.onDown(error)
+    } else {
+      this.#signal({ case: 'failure', value: error.toDetail() })
+    }
+    if (this.#tries === 0) this.#quick.reset()
+    if (error.reason === ErrorReason.RTC_UNAVAILABLE) return this.#set('off')
+    if (!offerer) {
+      if (wasOpen) this.#signal({ case: 'request', value: { $typeName: 'mesh.peer.v1.RtcRequest' } })
+      return
+    }
+    this.#again(this.#tries < QUICK_ATTEMPTS ? this.#quick.next() : this.#slow.next())
+  }
+
+  #again(delayMs: number): void {
+    this.#retry?.cancel()
+    this.#retry = this.#options.clock.schedule(delayMs, () => {
+      this.#end()
+      if (this.#enabled) void this.#start()
+    })
+  }
+
+  /** This side cannot do WebRTC: say so, or the offerer keeps trying. */
+  #refuse(attempt: number): void {
+    this.#number = attempt
+    this.lastError = new MeshError(ErrorReason.RTC_UNAVAILABLE, 'there is no WebRTC here')
+    this.#signal({ case: 'failure', value: this.lastError.toDetail() })
+  }
+
+  #signal(signal: RtcSignal['signal'], attempt = this.#number): void {
+    this.#options.sendSignal(create(RtcSignalSchema, { attempt, signal }))
+  }
+
+  #end(): void {
+    this.#retry?.cancel()
+    this.#attempt?.close()
+    this.#attempt = undefined
+    this.#releaseTurn()
+  }
+
+  #releaseTurn(): void {
+    this.#endTurn?.()
+    this.#endTurn = undefined
+  }
+
+  #set(state: DirectState): void {
+    this.state = state
+    this.#options.onChange()
+  }
+}

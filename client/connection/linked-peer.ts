@@ -1,0 +1,138 @@
+import type { LinkKeys, MeshError } from '@mesh/core'
+import { ErrorReason, MeshError as Failure, type Timer } from '@mesh/core'
+import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import type { Link, PathName } from '../link/index.ts'
+import { Attachments } from './attachments.ts'
+import { DirectPath } from './direct-path.ts'
+import { OpenLink, type PacketCounts } from './open-link.ts'
+import type { ConnectionContext, PeerConnection } from './peer-connection.ts'
+
+/** An open link to a peer with everything that lives and ends with it: the direct path and the attached topics. */
+export interface LinkedPeerOptions {
+  readonly context: ConnectionContext
+  readonly connection: PeerConnection
+  readonly keys: LinkKeys
+  readonly connectionId: Uint8Array
+  /** A topic both are listed in; relayed packets travel under it. */
+  readonly topicForRelay: () => Uint8Array | undefined
+  readonly onChange: () => void
+  readonly onClosed: (error: MeshError) => void
+}
+
+const ADMIT_TIMEOUT_MS = 10_000
+
+export class LinkedPeer {
+  readonly attachments: Attachments
+  readonly direct: DirectPath
+  readonly #open: OpenLink
+  readonly #admission: Timer
+
+  constructor(options: LinkedPeerOptions) {
+    const { context, connection, keys, connectionId } = options
+    this.#open = new OpenLink({
+      clock: context.clock,
+      role: connection.role,
+      keys,
+      connectionId,
+      limits: context.limits(),
+      sendRelay: (payload) => this.#sendRelay(options, payload),
+      onRelayFailure: (error) => {
+        if (error.reason === ErrorReason.RECIPIENT_ABSENT) this.relayError = error
+      },
+      effects: {
+        control: (frame) => (frame.case === 'rtc' ? this.direct.receive(frame.value) : this.attachments.control(frame)),
+        channel: (channel) => this.attachments.channel(channel),
+        pathChanged: () => options.onChange(),
+        directDead: (error) => this.direct.fail(error),
+        confirmed: () => {},
+        closed: (error) => this.#onClosed(options, error),
+      },
+    })
+    this.direct = new DirectPath({
+      clock: context.clock,
+      random: context.random,
+      factory: context.rtc,
+      iceServers: context.iceServers,
+      offerer: connection.role === 'lower',
+      turn: context.rtcTurn,
+      sendSignal: (signal) => this.link.sendControl({ case: 'rtc', value: signal }),
+      onChannel: (channel) => this.#open.useChannel(channel),
+      onDown: () => this.#open.dropChannel(),
+      onChange: options.onChange,
+    })
+    this.attachments = new Attachments({
+      link: this.link,
+      ownKey: context.key.publicKey,
+      peerKey: connection.key,
+      transcriptHash: keys.transcriptHash,
+      handle: context.handle,
+      attached: (handle, record) => {
+        this.#admission.cancel()
+        this.direct.enable()
+        handle.attached(connection, record)
+      },
+      detached: (handle, error) => handle.detached(connection, error),
+      channel: (handle, channel) => handle.channel(connection, channel),
+      empty: () => this.close(new Failure(ErrorReason.LINK_CLOSED, 'no swarm uses the link any more')),
+    })
+    this.#admission = context.clock.schedule(ADMIT_TIMEOUT_MS, () => {
+      this.close(new Failure(ErrorReason.LINK_TIMEOUT, `the peer attached no swarm within ${ADMIT_TIMEOUT_MS} ms`))
+    })
+  }
+
+  /** Last time the server said that the peer is not there. */
+  relayError: MeshError | undefined
+
+  get link(): Link {
+    return this.#open.link
+  }
+
+  get path(): PathName | undefined {
+    return this.link.path
+  }
+
+  get connectionId(): Uint8Array {
+    return this.#open.connectionId
+  }
+
+  get sealed(): bigint {
+    return this.#open.sealed
+  }
+
+  get counts(): PacketCounts {
+    return this.#open.counts
+  }
+
+  setRelay(usable: boolean): void {
+    if (this.link.state === 'open') this.link.setPath('relay', { usable })
+  }
+
+  receiveRelayed(connectionId: Uint8Array, packets: readonly Packet[]): void {
+    this.#open.receiveRelayed(connectionId, packets)
+  }
+
+  rekey(connectionId: Uint8Array, keys: LinkKeys, confirmed: boolean): void {
+    this.#open.rekey(connectionId, keys, confirmed)
+  }
+
+  close(error: MeshError): void {
+    this.#open.close(error)
+  }
+
+  async #sendRelay({ context, connection, topicForRelay }: LinkedPeerOptions, payload: Uint8Array): Promise<void> {
+    const topic = topicForRelay()
+    if (!topic) throw new Failure(ErrorReason.RECIPIENT_ABSENT, 'the peer is in no topic of ours any more')
+    await context.send(connection.key, topic, ANY_SESSION, payload)
+  }
+
+  #onClosed({ onClosed, connection }: LinkedPeerOptions, error: MeshError): void {
+    this.#admission.cancel()
+    this.direct.close()
+    this.#open.dispose()
+    const attached = this.attachments.attachedHandles()
+    onClosed(error)
+    for (const handle of attached) handle.detached(connection, error)
+  }
+}
+
+const ANY_SESSION = new Uint8Array(0)

@@ -1,0 +1,247 @@
+import { type Clock, ErrorReason, equalBytes, type LinkKeys, MeshError } from '@mesh/core'
+import type { PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import type { SessionLimits } from '@mesh/protocol/mesh/signal/v1/session_pb'
+import { Link, type LinkEffects, type PathName } from '../link/index.ts'
+import { OrderedQueue } from './ordered-queue.ts'
+import { decodePacket, encodePacket, openPacket, sealBody } from './packet-codec.ts'
+import { RelayPath } from './relay-path.ts'
+import type { RtcDataChannel } from './rtc.ts'
+
+/**
+ * A link with its keys and its two paths: seals what the link sends, opens what the paths bring.
+ *
+ * Keys come in generations, one per handshake. The answering side of a rekeying goes on sealing with the old generation until
+ * a packet of the new one has opened, because the HelloReply may still be on its way; both open either.
+ */
+export interface OpenLinkOptions {
+  readonly clock: Clock
+  readonly role: 'lower' | 'higher'
+  readonly keys: LinkKeys
+  readonly connectionId: Uint8Array
+  readonly limits: SessionLimits | undefined
+  readonly sendRelay: (payload: Uint8Array) => Promise<unknown>
+  readonly onRelayFailure: (error: MeshError) => void
+  readonly effects: Pick<LinkEffects, 'control' | 'channel' | 'closed'> & {
+    pathChanged(path: PathName | undefined): void
+    directDead(error: MeshError): void
+    /** The first packet of the other side opened: the keys are confirmed. */
+    confirmed(): void
+  }
+}
+
+interface Generation {
+  readonly connectionId: Uint8Array
+  readonly keys: LinkKeys
+}
+
+export interface PacketCounts {
+  sent: number
+  received: number
+  /** Packets that came twice, or too late. */
+  replayed: number
+  /** Packets that no key opened. */
+  rejected: number
+}
+
+/** 1,024 packets of 16 KiB: more than any window, so only a flood meets it. */
+const MAX_PENDING_PACKETS = 1_024
+const MAX_GENERATIONS = 3
+/** 16 packets in the data channel's own queue keep it busy through a busy event loop; fairness is decided before. */
+const DIRECT_HIGH_BYTES = 256 * 1024
+const DIRECT_LOW_BYTES = 64 * 1024
+
+export class OpenLink {
+  readonly link: Link
+  readonly counts: PacketCounts = { sent: 0, received: 0, replayed: 0, rejected: 0 }
+  readonly #options: OpenLinkOptions
+  readonly #relay: RelayPath
+  readonly #inbound: OrderedQueue
+  readonly #outbound: Record<PathName, OrderedQueue>
+  #receiving: Generation[]
+  #sending: Generation
+  #channel: RtcDataChannel | undefined
+  #sealingBytes = 0
+  #directFull = false
+  #confirmed = false
+
+  constructor(options: OpenLinkOptions) {
+    const { clock, role, connectionId, keys, limits, effects } = options
+    this.#options = options
+    this.#sending = { connectionId, keys }
+    this.#receiving = [this.#sending]
+    const reject = (error: MeshError) => this.#reject(error)
+    this.#inbound = new OrderedQueue(MAX_PENDING_PACKETS, reject)
+    this.#outbound = {
+      relay: new OrderedQueue(MAX_PENDING_PACKETS, reject),
+      direct: new OrderedQueue(MAX_PENDING_PACKETS, reject),
+    }
+    this.link = new Link({
+      clock,
+      role,
+      effects: {
+        transmit: (path, body) => (path === 'relay' ? this.#transmitRelay(body) : this.#transmitDirect(body)),
+        control: (frame) => effects.control(frame),
+        channel: (channel) => effects.channel(channel),
+        pathChanged: (path) => effects.pathChanged(path),
+        pathDead: (_path, error) => {
+          this.dropChannel()
+          effects.directDead(error)
+        },
+        closed: (error, report) => effects.closed(error, report),
+      },
+    })
+    this.#relay = new RelayPath({
+      clock,
+      limits,
+      send: options.sendRelay,
+      onReady: () => this.link.pathReady('relay'),
+      onFailure: options.onRelayFailure,
+    })
+  }
+
+  get connectionId(): Uint8Array {
+    return this.#sending.connectionId
+  }
+
+  /** How many packets were sealed under the current keys. */
+  get sealed(): bigint {
+    return this.#sending.keys.send.sent
+  }
+
+  /** True when packets of this connection belong to the link. */
+  knows(connectionId: Uint8Array): boolean {
+    return this.#receiving.some((generation) => equalBytes(generation.connectionId, connectionId))
+  }
+
+  /** Adds keys. `confirmed`: the other side has them already, so seal with them from now on. */
+  rekey(connectionId: Uint8Array, keys: LinkKeys, confirmed: boolean): void {
+    const generation = { connectionId, keys }
+    this.#receiving = [generation, ...this.#receiving].slice(0, MAX_GENERATIONS)
+    if (confirmed) this.#sending = generation
+  }
+
+  /** Packets that came through the server. */
+  receiveRelayed(connectionId: Uint8Array, packets: readonly Packet[]): void {
+    const generation = this.#receiving.find((candidate) => equalBytes(candidate.connectionId, connectionId))
+    if (generation) for (const packet of packets) this.#open('relay', packet, [generation])
+  }
+
+  /** An open data channel becomes the direct path once a frame has crossed it each way. */
+  useChannel(channel: RtcDataChannel): void {
+    this.#channel = channel
+    channel.bufferedAmountLowThreshold = DIRECT_LOW_BYTES
+    channel.addEventListener('bufferedamountlow', () => this.#directReady())
+    channel.addEventListener('message', ({ data }) => this.#receiveDirect(data))
+    this.link.ping('direct').then(
+      () => {
+        if (this.#channel === channel) this.link.setPath('direct', { usable: true })
+      },
+      (error: MeshError) => {
+        if (this.#channel !== channel) return
+        this.dropChannel()
+        this.#options.effects.directDead(error)
+      },
+    )
+  }
+
+  dropChannel(): void {
+    this.#channel = undefined
+    this.#directFull = false
+    this.link.setPath('direct', { usable: false })
+  }
+
+  /** Says goodbye on every usable path. */
+  close(error: MeshError): void {
+    this.link.close(error)
+  }
+
+  /** After the link closed: its last packets may leave, then nothing is held any more. */
+  dispose(): void {
+    this.#outbound.relay.run(() => {
+      this.#options.clock.schedule(GOODBYE_GRACE_MS, () => this.#relay.close())
+    })
+  }
+
+  #transmitRelay(body: PacketBody): boolean {
+    const { connectionId, keys } = this.#sending
+    this.counts.sent++
+    this.#outbound.relay.settle(sealBody(keys, body), (packet) => this.#relay.push(connectionId, packet))
+    return !this.#relay.full
+  }
+
+  #transmitDirect(body: PacketBody): boolean {
+    const channel = this.#channel
+    if (!channel) return true
+    this.counts.sent++
+    const size = bodySize(body)
+    this.#sealingBytes += size
+    this.#outbound.direct.settle(sealBody(this.#sending.keys, body), (packet) => {
+      this.#sealingBytes -= size
+      // A channel that ended takes its packets with it; the link sends them again on the next path.
+      if (channel.readyState === 'open') channel.send(encodePacket(packet))
+      this.#directReady()
+    })
+    this.#directFull = this.#sealingBytes + channel.bufferedAmount >= DIRECT_HIGH_BYTES
+    return !this.#directFull
+  }
+
+  #directReady(): void {
+    const channel = this.#channel
+    if (!this.#directFull || !channel || this.#sealingBytes + channel.bufferedAmount > DIRECT_LOW_BYTES) return
+    this.#directFull = false
+    this.link.pathReady('direct')
+  }
+
+  #receiveDirect(data: unknown): void {
+    if (!(data instanceof ArrayBuffer) && !(data instanceof Uint8Array)) return
+    try {
+      this.#open('direct', decodePacket(data instanceof ArrayBuffer ? new Uint8Array(data) : data), this.#receiving)
+    } catch (error) {
+      this.#reject(MeshError.from(error))
+    }
+  }
+
+  #open(path: PathName, packet: Packet, candidates: readonly Generation[]): void {
+    this.#inbound.settle(openWithAny(candidates, packet), ({ body, generation }) => {
+      this.counts.received++
+      // A packet under newer keys proves that the other side has them.
+      if (this.#receiving.indexOf(generation) < this.#receiving.indexOf(this.#sending)) this.#sending = generation
+      if (!this.#confirmed) {
+        this.#confirmed = true
+        this.#options.effects.confirmed()
+      }
+      this.link.receive(path, body)
+    })
+  }
+
+  #reject(error: MeshError): void {
+    if (error.reason === ErrorReason.LINK_REPLAY) this.counts.replayed++
+    else this.counts.rejected++
+  }
+}
+
+/** A Goodbye through the server leaves within one batch. */
+const GOODBYE_GRACE_MS = 50
+
+async function openWithAny(
+  generations: readonly Generation[],
+  packet: Packet,
+): Promise<{ body: PacketBody; generation: Generation }> {
+  let failure: unknown
+  for (const generation of generations) {
+    try {
+      return { body: await openPacket(generation.keys, packet), generation }
+    } catch (error) {
+      failure = error
+    }
+  }
+  throw failure
+}
+
+/** Bytes of application data, which is what fills a path; the rest is small. */
+function bodySize(body: PacketBody): number {
+  let bytes = 64
+  for (const { body: frame } of body.frames) if (frame.case === 'data') bytes += frame.value.data.length
+  return bytes
+}

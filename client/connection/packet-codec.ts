@@ -1,0 +1,43 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { ErrorReason, type LinkKeys, MeshError } from '@mesh/core'
+import { type PacketBody, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import { type Packet, PacketSchema, PeerPayloadSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+
+/**
+ * Packets between a link (plain bodies) and its paths (bytes). Sealing and opening are asynchronous, so both keep a queue:
+ * bodies leave in the order they were given, and arrive in the order their packets came.
+ */
+
+/** Serialised Packet, as one data-channel message carries it. */
+export function encodePacket(packet: Packet): Uint8Array {
+  return toBinary(PacketSchema, packet)
+}
+
+/** Throws FRAME_INVALID when the bytes are no Packet. */
+export function decodePacket(bytes: Uint8Array): Packet {
+  return decode('packet', () => fromBinary(PacketSchema, bytes))
+}
+
+/** Serialised PeerPayload with packets of one connection, as an envelope carries it. */
+export function encodeRelayed(connectionId: Uint8Array, packets: Packet[]): Uint8Array {
+  const payload = create(PeerPayloadSchema, { payload: { case: 'packets', value: { connectionId, packets } } })
+  return toBinary(PeerPayloadSchema, payload)
+}
+
+export async function sealBody(keys: LinkKeys, body: PacketBody): Promise<Packet> {
+  return keys.send.seal(toBinary(PacketBodySchema, body))
+}
+
+/** Rejects with LINK_OPEN, LINK_REPLAY or FRAME_INVALID. */
+export async function openPacket(keys: LinkKeys, packet: Packet): Promise<PacketBody> {
+  const plaintext = await keys.receive.open(packet)
+  return decode('packet body', () => fromBinary(PacketBodySchema, plaintext))
+}
+
+function decode<T>(what: string, read: () => T): T {
+  try {
+    return read()
+  } catch (cause) {
+    throw new MeshError(ErrorReason.FRAME_INVALID, `${what} cannot be decoded`, { cause })
+  }
+}

@@ -1,0 +1,30 @@
+import type { MeshError, VerifiedRecord } from '@mesh/core'
+import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import type { LinkChannel } from '../link/index.ts'
+import type { Admission } from './admission.ts'
+import type { HandshakeSelf } from './handshake.ts'
+import type { PeerConnection } from './peer-connection.ts'
+
+/** What a swarm gives the connections, and what it hears from them. One per topic the client has joined. */
+export interface TopicHandle {
+  /** The topic in hexadecimal: key of every map. */
+  readonly name: string
+  readonly topic: Uint8Array
+  readonly admission: Admission
+  /** Undefined while the swarm has no session to be reached under. */
+  self(): HandshakeSelf | undefined
+  /** Verifies a JOIN record of this topic against the clock and the limits in force. */
+  verify(record: SignedRecord): Promise<VerifiedRecord>
+  /** Whether the swarm has room for a link the other side asks for. */
+  accepts(record: VerifiedRecord): boolean
+  /** The peer is admitted on this link: channels may open, both ways. */
+  attached(connection: PeerConnection, record: VerifiedRecord): void
+  /** The topic is off the link, or the link is gone. */
+  detached(connection: PeerConnection, error: MeshError): void
+  /** The other peer opened a channel of this topic; only after `attached`. */
+  channel(connection: PeerConnection, channel: LinkChannel): void
+  /** Path, round-trip time or state of the connection changed. */
+  changed(connection: PeerConnection): void
+  /** The other peer's process is a new one: what the old one had not acknowledged is lost. */
+  restarted(connection: PeerConnection): void
+}

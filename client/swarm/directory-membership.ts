@@ -1,0 +1,148 @@
+import {
+  Backoff,
+  type Clock,
+  ErrorReason,
+  equalBytes,
+  MeshError,
+  nextSeq,
+  type Party,
+  type Random,
+  type SigningKey,
+  signRecord,
+  type Timer,
+} from '@mesh/core'
+import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import type { JoinResponse } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import type { SignalSession } from '../signal/session.ts'
+import type { SignalClient } from '../signal/signal-client.ts'
+
+/**
+ * This peer's own membership in one topic at one server. Desired: "joined, with this state". Whatever happens (a new session,
+ * a gap in the events, two thirds of the record's life gone, a refused or lost call), the loop signs the next record and
+ * joins again until the server has it.
+ */
+export interface DirectoryMembershipOptions {
+  readonly signal: SignalClient
+  readonly party: Party
+  readonly key: SigningKey
+  readonly clock: Clock
+  readonly random: Random
+  readonly state: Uint8Array
+  readonly onJoined: (response: JoinResponse) => void
+  /** A failed try. Those that are not retryable end the loop. */
+  readonly onError: (error: MeshError) => void
+}
+
+const RECORD_TTL_MS = 900_000
+const BACKOFF = { initialMs: 250, maxMs: 30_000, floorMs: 50 }
+
+export class DirectoryMembership {
+  readonly #options: DirectoryMembershipOptions
+  readonly #backoff: Backoff
+  #state: Uint8Array
+  #seq = 0n
+  #record: { signed: SignedRecord; session: SignalSession } | undefined
+  #timer: Timer | undefined
+  #wanted = true
+  #running = false
+  #again = false
+
+  constructor(options: DirectoryMembershipOptions) {
+    this.#options = options
+    this.#state = options.state
+    this.#backoff = new Backoff({ ...BACKOFF, random: options.random })
+  }
+
+  /** The current record and the session it names; undefined before the first one is signed. */
+  get current(): { readonly signed: SignedRecord; readonly session: SignalSession } | undefined {
+    return this.#record
+  }
+
+  /** Signs and joins as soon as possible. */
+  refresh(): void {
+    this.#again = true
+    if (!this.#running) void this.#run()
+  }
+
+  setState(state: Uint8Array): void {
+    this.#state = state
+    this.refresh()
+  }
+
+  /** Stops wanting the membership and says so to the server, if it can be reached. */
+  async leave(): Promise<void> {
+    this.#wanted = false
+    this.#timer?.cancel()
+    const session = this.#record?.session
+    const current = this.#options.signal.session
+    if (!session || !current || !equalBytes(current.id, session.id)) return
+    const record = await this.#sign(MembershipKind.LEAVE, session)
+    // The lease ends the membership when this does not arrive.
+    await this.#options.signal.leave(record).catch(() => undefined)
+  }
+
+  /** Never rejects: what fails is reported, and tried again if that can help. */
+  async #run(): Promise<void> {
+    this.#running = true
+    try {
+      while (this.#wanted && this.#again) {
+        this.#again = false
+        await this.#join()
+      }
+    } catch (cause) {
+      this.#onError(MeshError.from(cause))
+    } finally {
+      this.#running = false
+    }
+  }
+
+  async #join(): Promise<void> {
+    const { signal, onJoined } = this.#options
+    const session = signal.session
+    if (!session || signal.state.kind !== 'connected') return
+    const signed = await this.#sign(MembershipKind.JOIN, session)
+    this.#record = { signed, session }
+    const response = await signal.join(signed, 0)
+    if (!this.#wanted) return
+    this.#backoff.reset()
+    this.#later((RECORD_TTL_MS * 2) / 3)
+    onJoined(response)
+  }
+
+  #onError(error: MeshError): void {
+    if (!this.#wanted) return
+    // Another life of this peer counted further, or the clock went back: go on above it.
+    if (error.reason === ErrorReason.RECORD_STALE && error.value !== undefined) {
+      this.#seq = error.value
+      return this.#later(this.#backoff.next())
+    }
+    this.#options.onError(error)
+    // Without a session there is nothing to try; the next one calls refresh().
+    if (error.retryable && this.#options.signal.state.kind === 'connected') {
+      this.#later(Math.max(this.#backoff.next(), error.retryAfterMs))
+    }
+  }
+
+  #later(delayMs: number): void {
+    this.#timer?.cancel()
+    this.#timer = this.#options.clock.schedule(delayMs, () => this.refresh())
+  }
+
+  #sign(kind: MembershipKind, session: SignalSession): Promise<SignedRecord> {
+    const { signal, party, key } = this.#options
+    const wallMs = signal.wallMs()
+    this.#seq = nextSeq(this.#seq, wallMs)
+    return signRecord(key, {
+      kind,
+      topic: party.topic,
+      sessionId: session.id,
+      seq: this.#seq,
+      issuedAtMs: wallMs,
+      ttlMs: Math.min(RECORD_TTL_MS, session.limits?.maxRecordTtlMs || RECORD_TTL_MS),
+      sessionKey: session.sessionKey.publicKey,
+      homeKey: session.serverKey,
+      sessionOrder: session.order,
+      state: this.#state,
+    })
+  }
+}

@@ -1,0 +1,144 @@
+import { decideRecord, equalBytes, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
+import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import {
+  type Departure,
+  DepartureReason,
+  type JoinResponse,
+  type MembersEvent,
+} from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+
+/**
+ * One topic as this client believes it: the members whose own signed records say so. The server only proposes; every record
+ * is verified here, the highest seq of a peer wins, and a departure counts only for the session it names.
+ *
+ * Join answers and events travel separately, so an answer may describe the topic as it was before an event that is already
+ * handled; the topic's revision tells, and departures newer than the answer are kept out of it.
+ */
+export type MemberChange =
+  | { readonly kind: 'joined' | 'updated'; readonly record: VerifiedRecord }
+  /** `said`: by the peer's own signed LEAVE. */
+  | { readonly kind: 'left'; readonly record: VerifiedRecord; readonly said: boolean; readonly reason: DepartureReason }
+  /** A complete answer to a Join does not mention it: gone, or not back yet at a server that restarted. */
+  | { readonly kind: 'missing'; readonly record: VerifiedRecord }
+
+export interface MembershipViewOptions {
+  readonly ownKey: Uint8Array
+  /** Verifies a record of this topic; rejects with the reason. */
+  readonly verify: (record: SignedRecord, kind: MembershipKind) => Promise<VerifiedRecord>
+  /** A record that proves nothing, or proves equivocation. */
+  readonly onRejected: (error: MeshError) => void
+}
+
+/** Above any sample a server returns; a topic's further members are not this client's business. */
+const MAX_MEMBERS = 1_024
+const MAX_DEPARTED = 1_024
+
+export class MembershipView {
+  readonly #options: MembershipViewOptions
+  readonly #members = new Map<string, VerifiedRecord>()
+  readonly #departed = new Map<string, { revision: bigint; seq: bigint }>()
+
+  constructor(options: MembershipViewOptions) {
+    this.#options = options
+  }
+
+  get members(): ReadonlyMap<string, VerifiedRecord> {
+    return this.#members
+  }
+
+  /**
+   * Takes the answer to a Join. One that is complete (no sample) also tells who is missing.
+   */
+  async applyJoin({ members, revision, memberCount }: JoinResponse): Promise<MemberChange[]> {
+    const changes: MemberChange[] = []
+    const present = new Set<string>()
+    for (const signed of members) {
+      const record = await this.#verify(signed, MembershipKind.JOIN)
+      if (!record) continue
+      const name = toHex(record.record.peerKey)
+      const departed = this.#departed.get(name)
+      if (departed && departed.revision > revision) continue
+      present.add(name)
+      this.#put(record, changes)
+    }
+    if (members.length + 1 >= memberCount) {
+      for (const [name, record] of [...this.#members]) {
+        if (present.has(name)) continue
+        this.#members.delete(name)
+        changes.push({ kind: 'missing', record })
+      }
+    }
+    return changes
+  }
+
+  async applyEvent({ joined, updated, left, revision }: MembersEvent): Promise<MemberChange[]> {
+    const changes: MemberChange[] = []
+    for (const departure of left) await this.#depart(departure, revision, changes)
+    for (const signed of [...joined, ...updated]) {
+      const record = await this.#verify(signed, MembershipKind.JOIN)
+      if (record) this.#put(record, changes)
+    }
+    return changes
+  }
+
+  /** Takes out a peer that said goodbye on its link; its next record brings it back. */
+  remove(peerKey: Uint8Array): void {
+    this.#members.delete(toHex(peerKey))
+  }
+
+  /** Takes out what expired without a word. */
+  expire(nowMs: number): MemberChange[] {
+    const changes: MemberChange[] = []
+    for (const [name, record] of this.#members) {
+      if (record.expiresAtMs > nowMs) continue
+      this.#members.delete(name)
+      changes.push({ kind: 'left', record, said: false, reason: DepartureReason.EXPIRED })
+    }
+    return changes
+  }
+
+  #put(record: VerifiedRecord, changes: MemberChange[]): void {
+    const name = toHex(record.record.peerKey)
+    const departed = this.#departed.get(name)
+    if (departed && record.record.seq <= departed.seq) return
+    const current = this.#members.get(name)
+    const decision = decideRecord(current, record)
+    if (decision !== 'newer') return
+    if (!current && this.#members.size >= MAX_MEMBERS) return
+    this.#members.set(name, record)
+    changes.push({ kind: current ? 'updated' : 'joined', record })
+  }
+
+  async #depart(departure: Departure, revision: bigint, changes: MemberChange[]): Promise<void> {
+    const name = toHex(departure.peerKey)
+    const current = this.#members.get(name)
+    const leave = departure.record && (await this.#verify(departure.record, MembershipKind.LEAVE))
+    const said = leave !== undefined && equalBytes(leave.record.peerKey, departure.peerKey)
+    // Only the peer's own LEAVE outlaws its older records; without one, a record it still signs may come back.
+    this.#remember(name, revision, said ? leave.record.seq : 0n)
+    if (!current || !equalBytes(current.record.sessionId, departure.sessionId)) return
+    if (said && leave.record.seq < current.record.seq) return
+    this.#members.delete(name)
+    changes.push({ kind: 'left', record: current, said, reason: departure.reason })
+  }
+
+  #remember(name: string, revision: bigint, seq: bigint): void {
+    this.#departed.delete(name)
+    this.#departed.set(name, { revision, seq })
+    if (this.#departed.size <= MAX_DEPARTED) return
+    for (const oldest of this.#departed.keys()) {
+      this.#departed.delete(oldest)
+      break
+    }
+  }
+
+  async #verify(signed: SignedRecord, kind: MembershipKind): Promise<VerifiedRecord | undefined> {
+    try {
+      const record = await this.#options.verify(signed, kind)
+      return equalBytes(record.record.peerKey, this.#options.ownKey) ? undefined : record
+    } catch (error) {
+      this.#options.onRejected(MeshError.from(error))
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,505 @@
+import {
+  type Clock,
+  ErrorReason,
+  formatPeerId,
+  MeshError,
+  type Party,
+  type Random,
+  type SigningKey,
+  type Timer,
+  toHex,
+  type VerifiedRecord,
+  verifyRecord,
+} from '@mesh/core'
+import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import type { MembersEvent } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { type Admission, partyAdmission } from '../connection/admission.ts'
+import type { Connections } from '../connection/connections.ts'
+import { OrderedQueue } from '../connection/ordered-queue.ts'
+import type { PeerConnection } from '../connection/peer-connection.ts'
+import type { TopicHandle } from '../connection/topic-handle.ts'
+import { abortable } from '../delay.ts'
+import type { LinkChannel } from '../link/index.ts'
+import type { SignalClient } from '../signal/signal-client.ts'
+import { Channel } from './channel.ts'
+import { DirectoryMembership } from './directory-membership.ts'
+import { Emitter } from './emitter.ts'
+import { type MemberChange, MembershipView } from './membership-view.ts'
+import { encodeMessage, type Message, type MessageData, receivedMessage } from './message.ts'
+import { MessageStream } from './message-stream.ts'
+import { Peer, type SendOptions } from './peer.ts'
+import { answerRequest, type RequestHandler } from './requests.ts'
+import { automatic, type Topology } from './topology/topology.ts'
+
+export interface SwarmEvents extends Record<string, unknown> {
+  /** A message of a peer. */
+  message: Message
+  /** A peer is in the swarm: admitted, and reachable. */
+  join: Peer
+  /** A peer left, or is gone for good. */
+  leave: Peer
+  /** A peer's state or session changed. */
+  update: Peer
+  /** A peer's path or connection changed. */
+  path: Peer
+  /** A peer opened a named channel. Without a listener the channel is refused. */
+  channel: Channel
+  /** A peer's process restarted: what it had not acknowledged is lost. */
+  restart: Peer
+  status: SwarmStatus
+  /** Something failed that no call reports: a listener threw, a record was refused, the server took the session over. */
+  error: MeshError
+}
+
+/** 'reconnecting': the server is out of reach; links that are direct go on working. */
+export type SwarmStatus = 'joining' | 'joined' | 'reconnecting' | 'closed'
+
+/** How a broadcast went. */
+export interface SendReport {
+  readonly delivered: readonly Peer[]
+  readonly failed: readonly { readonly peer: Peer; readonly error: MeshError }[]
+}
+
+export interface SwarmOptions {
+  /** Opaque state other members see (MembershipRecord.state), at most 1,024 bytes. */
+  readonly state?: Uint8Array
+  /** Whom to link to; default `automatic()`: everybody up to 12 members, a bounded mesh beyond. */
+  readonly topology?: Topology
+  /** Who may be in the swarm; default: whoever knows the party's key or name. */
+  readonly admission?: Admission
+}
+
+/** What a swarm is made of; see MeshClient.join. */
+export interface SwarmParts {
+  readonly party: Party
+  readonly key: SigningKey
+  readonly clock: Clock
+  readonly random: Random
+  readonly signal: SignalClient
+  readonly connections: Connections
+  readonly options: SwarmOptions
+  /** The swarm is closed; `close` resolves when this does. */
+  readonly onClosed: () => Promise<void>
+}
+
+const RECONCILE_MS = 5_000
+/** After a server restart members come back one by one; those that have not within this time are gone. */
+const MISSING_GRACE_MS = 5_000
+const CLOSE_DRAIN_MS = 1_000
+const MAX_PENDING_EVENTS = 4_096
+
+/** The members of one party that this peer works with. Made by `join`. */
+export class Swarm {
+  /** Own peer id, in text. */
+  readonly id: string
+  /** Discovery key of the party, 32 bytes. */
+  readonly topic: Uint8Array
+  readonly #parts: SwarmParts
+  readonly #topology: Topology
+  readonly #handle: TopicHandle
+  readonly #directory: DirectoryMembership
+  readonly #view: MembershipView
+  readonly #events: Emitter<SwarmEvents>
+  readonly #stream = new MessageStream()
+  readonly #work: OrderedQueue
+  /** Every peer this swarm wants a link to or has one with; `#peers` are those of them that have joined. */
+  readonly #known = new Map<string, Peer>()
+  readonly #peers = new Map<string, Peer>()
+  readonly #missing = new Map<string, number>()
+  readonly #joined = Promise.withResolvers<void>()
+  #status: SwarmStatus = 'joining'
+  #closing: Promise<void> | undefined
+  #requestHandler: RequestHandler | undefined
+  #timer: Timer | undefined
+  #hasChannelListener = 0
+
+  /** Swarms are made by `join`. */
+  constructor(parts: SwarmParts) {
+    const { party, key, clock, random, signal, options } = parts
+    this.#parts = parts
+    this.id = formatPeerId(key.publicKey)
+    this.topic = party.topic
+    this.#topology = options.topology ?? automatic()
+    this.#events = new Emitter((error) => this.#reportListenerError(error))
+    this.#work = new OrderedQueue(MAX_PENDING_EVENTS, (error) => this.#events.emit('error', error))
+    this.#handle = this.#makeHandle()
+    this.#view = new MembershipView({
+      ownKey: key.publicKey,
+      verify: (record, kind) => this.#verify(record, kind),
+      onRejected: (error) => this.#events.emit('error', error),
+    })
+    this.#directory = new DirectoryMembership({
+      signal,
+      party,
+      key,
+      clock,
+      random,
+      state: options.state ?? new Uint8Array(0),
+      onJoined: (response) => this.#work.run(async () => this.#apply(await this.#view.applyJoin(response), true)),
+      onError: (error) => this.#onDirectoryError(error),
+    })
+    this.#joined.promise.catch(() => undefined)
+  }
+
+  /** Members this peer is linked to, by peer id. */
+  get peers(): ReadonlyMap<string, Peer> {
+    return this.#peers
+  }
+
+  /** How many other members the directory lists, linked or not. */
+  get memberCount(): number {
+    return this.#view.members.size
+  }
+
+  get status(): SwarmStatus {
+    return this.#status
+  }
+
+  /** Calls `listener` for every event of that name, until the returned function is called. */
+  on<Name extends keyof SwarmEvents & string>(name: Name, listener: (event: SwarmEvents[Name]) => void): () => void {
+    const off = this.#events.on(name, listener)
+    if (name !== 'channel') return off
+    this.#hasChannelListener++
+    let counted = true
+    return () => {
+      if (counted) this.#hasChannelListener--
+      counted = false
+      off()
+    }
+  }
+
+  /** Resolves with the next event of that name; rejects with ABORTED. */
+  once<Name extends keyof SwarmEvents & string>(
+    name: Name,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<SwarmEvents[Name]> {
+    let off = () => {}
+    const next = new Promise<SwarmEvents[Name]>((resolve) => {
+      off = this.on(name, resolve)
+    })
+    return abortable(next, options.signal).finally(off)
+  }
+
+  /**
+   * Sends a message to one peer (`to`) or to everyone.
+   *
+   * To one: resolves and rejects as `peer.send` does. To everyone this peer links to, those included that are still
+   * connecting: never rejects for a peer that could not be reached; the report names it. Messages are up to 16 MiB.
+   */
+  async send(data: MessageData, options: SendOptions & { readonly to?: Peer | string } = {}): Promise<SendReport> {
+    this.#requireOpen()
+    const { to, ...rest } = options
+    if (to !== undefined) {
+      const peer = typeof to === 'string' ? this.#known.get(to) : to
+      if (!peer) throw new MeshError(ErrorReason.PEER_LEFT, `no peer ${to} in this swarm`)
+      await peer.send(data, rest)
+      return { delivered: [peer], failed: [] }
+    }
+    const bytes = encodeMessage(data)
+    const delivered: Peer[] = []
+    const failed: { peer: Peer; error: MeshError }[] = []
+    await this.#workDone()
+    const sends = [...this.#known.values()].map((peer) =>
+      peer.send(bytes, rest).then(
+        () => delivered.push(peer),
+        (error: unknown) => failed.push({ peer, error: MeshError.from(error) }),
+      ),
+    )
+    await Promise.all(sends)
+    return { delivered, failed }
+  }
+
+  /**
+   * Messages as an async iterable, from now on; ends when the swarm closes, throws ABORTED. A loop that falls 1,024 messages
+   * behind slows the senders down instead of losing any.
+   */
+  messages(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Message> {
+    return this.#stream.read(options.signal)
+  }
+
+  /** Answers requests of peers (`peer.request`). One handler at a time; the returned function removes it. */
+  onRequest(handler: RequestHandler): () => void {
+    this.#requestHandler = handler
+    return () => {
+      if (this.#requestHandler === handler) this.#requestHandler = undefined
+    }
+  }
+
+  /** Replaces this peer's state, which the others see as an 'update'. At most 1,024 bytes (RECORD_STATE). */
+  setState(state: Uint8Array): void {
+    this.#requireOpen()
+    if (state.length > MAX_STATE_BYTES) {
+      throw new MeshError(ErrorReason.RECORD_STATE, `state has ${state.length} bytes, at most ${MAX_STATE_BYTES}`, {
+        limit: 'max_state_bytes',
+        limitValue: MAX_STATE_BYTES,
+        value: state.length,
+      })
+    }
+    this.#directory.setState(state)
+  }
+
+  /** Leaves: messages on their way are given a second, then the others see the departure at once. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const { connections, clock } = this.#parts
+    this.#setStatus('closed')
+    this.#timer?.cancel()
+    this.#stream.end()
+    const deadline = new AbortController()
+    const timer = clock.schedule(CLOSE_DRAIN_MS, () => deadline.abort())
+    const links = [...this.#known.values()].map((peer) => connections.get(peer.key)?.linked?.link)
+    await Promise.all(links.map((link) => link?.drained({ signal: deadline.signal }).catch(() => undefined)))
+    timer.cancel()
+    await this.#directory.leave()
+    connections.unregister(this.#handle)
+    const error = new MeshError(ErrorReason.LINK_CLOSED, 'this swarm was closed')
+    for (const peer of this.#known.values()) peer.leave(error)
+    this.#joined.reject(error)
+    this.#events.clear()
+    await this.#parts.onClosed()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** @internal Registers and joins; resolves when the directory has this peer. */
+  async start(): Promise<void> {
+    this.#parts.connections.register(this.#handle)
+    this.#directory.refresh()
+    this.#housekeep()
+    await this.#joined.promise
+  }
+
+  /** @internal The signaling connection is up; `fresh`: under a new session. */
+  connected(fresh: boolean): void {
+    if (this.#status === 'closed') return
+    if (fresh || this.#status === 'joining') this.#directory.refresh()
+    else this.#setStatus('joined')
+  }
+
+  /** @internal */
+  disconnected(): void {
+    if (this.#status === 'joined') this.#setStatus('reconnecting')
+  }
+
+  /** @internal Events were lost: compare with a fresh answer. */
+  gap(): void {
+    this.#directory.refresh()
+  }
+
+  /** @internal */
+  members(event: MembersEvent): void {
+    this.#work.run(async () => this.#apply(await this.#view.applyEvent(event), false))
+  }
+
+  /** @internal The session is gone for good. */
+  fail(error: MeshError): void {
+    this.#joined.reject(error)
+    this.#events.emit('error', error)
+    void this.close()
+  }
+
+  #makeHandle(): TopicHandle {
+    const { party, key, options } = this.#parts
+    return {
+      name: toHex(party.topic),
+      topic: party.topic,
+      admission: options.admission ?? partyAdmission(party),
+      self: () => {
+        const current = this.#directory.current
+        return current && { key, session: current.session, party, record: current.signed }
+      },
+      verify: (record) => this.#verify(record, MembershipKind.JOIN),
+      accepts: (record) => this.#accepts(record),
+      attached: (connection, record) => this.#onAttached(connection, record),
+      detached: (connection, error) => this.#onDetached(connection, error),
+      channel: (connection, channel) => this.#onChannel(connection, channel),
+      changed: (connection) => this.#onChanged(connection),
+      restarted: (connection) => this.#emitFor(connection, 'restart'),
+    }
+  }
+
+  #verify(record: SignedRecord, kind: MembershipKind): Promise<VerifiedRecord> {
+    return verifyRecord(record, { nowMs: this.#parts.signal.wallMs(), topic: this.topic, kind })
+  }
+
+  #accepts({ record }: VerifiedRecord): boolean {
+    return (
+      this.#status !== 'closed' &&
+      (this.#known.has(formatPeerId(record.peerKey)) || this.#known.size < this.#topology.maxLinks)
+    )
+  }
+
+  #apply(changes: readonly MemberChange[], joined: boolean): void {
+    if (this.#status === 'closed') return
+    for (const change of changes) this.#applyChange(change)
+    this.#reconcile()
+    if (!joined) return
+    this.#setStatus('joined')
+    this.#joined.resolve()
+  }
+
+  #applyChange(change: MemberChange): void {
+    const { record } = change
+    const name = toHex(record.record.peerKey)
+    const { clock, connections } = this.#parts
+    if (change.kind === 'missing') {
+      this.#missing.set(name, clock.monotonicMs() + MISSING_GRACE_MS)
+      return
+    }
+    this.#missing.delete(name)
+    if (change.kind === 'left') {
+      connections.get(record.record.peerKey)?.unlisted(this.#handle, change.said)
+      return this.#settleDeparture(record.record.peerKey)
+    }
+    const peer = this.#known.get(formatPeerId(record.record.peerKey))
+    if (!peer) return
+    peer.update({ record })
+    connections.want(this.#handle, record)
+    if (this.#peers.has(peer.id)) this.#events.emit('update', peer)
+  }
+
+  /** Compares whom the topology wants with whom this peer works with. */
+  #reconcile(): void {
+    const { key, connections } = this.#parts
+    const members = [...this.#view.members.values()]
+    const selected = this.#topology.select(
+      key.publicKey,
+      members.map(({ record }) => record.peerKey),
+    )
+    const wanted = new Set(selected.map(toHex))
+    for (const record of members) {
+      if (!wanted.has(toHex(record.record.peerKey))) continue
+      const connection = connections.want(this.#handle, record)
+      if (connection) this.#remember(connection, record)
+    }
+  }
+
+  #remember(connection: PeerConnection, record: VerifiedRecord): Peer {
+    let peer = this.#known.get(connection.id)
+    if (!peer) {
+      const { clock } = this.#parts
+      peer = new Peer({ topic: this.topic, clock, dropped: this.#parts.connections.dropped }, record)
+      this.#known.set(peer.id, peer)
+    }
+    peer.update({ connection, record })
+    return peer
+  }
+
+  #onAttached(connection: PeerConnection, record: VerifiedRecord): void {
+    const peer = this.#remember(connection, record)
+    peer.update({ attached: true })
+    if (this.#peers.has(peer.id)) return this.#events.emit('path', peer)
+    this.#peers.set(peer.id, peer)
+    this.#events.emit('join', peer)
+  }
+
+  #onDetached(connection: PeerConnection, error: MeshError): void {
+    const peer = this.#known.get(connection.id)
+    if (!peer) return
+    peer.update({ attached: false })
+    if (error.reason === ErrorReason.PEER_LEFT) {
+      // Said on the link by the peer itself; a newer record of it brings it back.
+      this.#view.remove(connection.key)
+      connection.unwant(this.#handle)
+    }
+    this.#events.emit('path', peer)
+    this.#settleDeparture(connection.key)
+  }
+
+  /** A peer is gone when neither the directory nor a link says it is there. */
+  #settleDeparture(key: Uint8Array): void {
+    const peer = this.#known.get(formatPeerId(key))
+    if (!peer || peer.attached || this.#view.members.has(toHex(key)) || this.#missing.has(toHex(key))) return
+    this.#known.delete(peer.id)
+    this.#parts.connections.get(key)?.unwant(this.#handle)
+    peer.leave(new MeshError(ErrorReason.PEER_LEFT, `${peer.id} left the swarm`))
+    if (this.#peers.delete(peer.id)) this.#events.emit('leave', peer)
+  }
+
+  #onChannel(connection: PeerConnection, channel: LinkChannel): void {
+    const peer = this.#known.get(connection.id)
+    if (!peer) return channel.reset()
+    if (channel.kind === ChannelKind.REQUEST) {
+      void answerRequest(peer, channel, this.#requestHandler)
+    } else if (channel.kind === ChannelKind.MESSAGES && channel.name === '') {
+      channel.onMessage((bytes) => {
+        const message = receivedMessage(peer, bytes)
+        this.#events.emit('message', message)
+        return this.#stream.push(message)
+      })
+    } else if (this.#hasChannelListener > 0) {
+      this.#events.emit('channel', new Channel(peer, channel))
+    } else {
+      channel.reset(new MeshError(ErrorReason.CHANNEL_CLOSED, `nothing here takes the channel "${channel.name}"`))
+    }
+  }
+
+  #onChanged(connection: PeerConnection): void {
+    this.#emitFor(connection, 'path')
+  }
+
+  #emitFor(connection: PeerConnection, name: 'path' | 'restart'): void {
+    const peer = this.#peers.get(connection.id)
+    if (peer) this.#events.emit(name, peer)
+  }
+
+  #onDirectoryError(error: MeshError): void {
+    this.#events.emit('error', error)
+    if (!error.retryable && this.#status === 'joining') this.#joined.reject(error)
+  }
+
+  /** The slow timer: what expired without a word, what did not come back, and a fresh look at the topology. */
+  #housekeep(): void {
+    this.#timer = this.#parts.clock.schedule(RECONCILE_MS, () => {
+      this.#work.run(() => {
+        this.#apply(this.#view.expire(this.#parts.signal.wallMs()), false)
+        this.#settleMissing()
+      })
+      this.#housekeep()
+    })
+  }
+
+  #settleMissing(): void {
+    const now = this.#parts.clock.monotonicMs()
+    for (const [name, untilMs] of [...this.#missing]) {
+      if (untilMs > now) continue
+      this.#missing.delete(name)
+      const peer = [...this.#known.values()].find(({ key }) => toHex(key) === name)
+      if (!peer) continue
+      this.#parts.connections.get(peer.key)?.unlisted(this.#handle, false)
+      this.#settleDeparture(peer.key)
+    }
+  }
+
+  /** Resolves when the membership changes received so far are applied, so that a broadcast right after `join` has targets. */
+  #workDone(): Promise<void> {
+    return new Promise((resolve) => this.#work.run(() => resolve()))
+  }
+
+  #requireOpen(): void {
+    if (this.#status === 'closed') throw new MeshError(ErrorReason.LINK_CLOSED, 'this swarm was closed')
+  }
+
+  #setStatus(status: SwarmStatus): void {
+    if (this.#status === status || this.#status === 'closed') return
+    this.#status = status
+    this.#events.emit('status', status)
+  }
+
+  #reportListenerError(cause: unknown): void {
+    const error = new MeshError(ErrorReason.INTERNAL, 'a listener of the application threw', { cause })
+    // A throwing error listener has nowhere else to be reported.
+    queueMicrotask(() => {
+      throw error
+    })
+  }
+}
+
+const MAX_STATE_BYTES = 1_024
