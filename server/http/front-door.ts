@@ -1,0 +1,79 @@
+import type { AccessPolicy } from './access-policy.ts'
+import { authorityOf } from './authority.ts'
+import type { Call } from './call.ts'
+import type { ConnectionGuard } from './connection-guard.ts'
+import { cutRequest, type NodeHandler, type NodeRequest, type NodeResponse, pathOf, respondText } from './request.ts'
+
+/** Serves a request that is a call, or returns false. */
+export type CallLane = (request: NodeRequest, response: NodeResponse, call: Call) => boolean
+
+export interface FrontDoorOptions {
+  readonly policy: AccessPolicy
+  readonly guard: ConnectionGuard
+  /** Tried in order. */
+  readonly lanes: readonly CallLane[]
+  /** Text of /metrics; undefined when it is not served. */
+  readonly metrics: (() => string) | undefined
+  readonly trustedProxies: number
+  readonly fallback: NodeHandler | undefined
+  readonly onRefused: (why: 'host' | 'origin') => void
+}
+
+/** Prometheus text format 0.0.4. */
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
+/**
+ * What every request passes, in this order: the Host allow-list, the Origin allow-list, CORS (preflights end here), the
+ * calls, /metrics, and what the program around the server wants to serve.
+ */
+export function frontDoor(options: FrontDoorOptions): NodeHandler {
+  const { policy, guard, lanes, metrics, fallback, onRefused } = options
+  return (request, response) => {
+    // A response whose client is gone fails to write; its handler learns it from 'close'.
+    response.on('error', () => {})
+    const connection = guard.enter(request, response)
+    const refusal = policy.refusal(request)
+    if (refusal !== undefined) {
+      onRefused(refusal)
+      if (refusal === 'host') respondText(response, 421, 'This server does not answer for that host.')
+      else respondText(response, 403, 'Pages of that origin may not call this server.')
+      return
+    }
+    policy.writeHeaders(request, response)
+    if (request.method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
+      policy.respondPreflight(response)
+      return
+    }
+    const markAuthenticated = (): void => {
+      if (connection !== undefined) connection.authenticated = true
+    }
+    const call = describeCall(request, options.trustedProxies, markAuthenticated)
+    if (lanes.some((lane) => lane(request, response, call))) return
+    if (metrics !== undefined && request.method === 'GET' && pathOf(request) === '/metrics') {
+      response.setHeader('content-type', METRICS_TYPE)
+      response.end(metrics())
+      return
+    }
+    if (fallback !== undefined) fallback(request, response)
+    else respondText(response, 404, 'This is a MESH signaling server; there is no page here.')
+  }
+}
+
+function describeCall(request: NodeRequest, trustedProxies: number, markAuthenticated: () => void): Call {
+  return {
+    authority: authorityOf(request),
+    encrypted: 'encrypted' in request.socket && request.socket.encrypted === true,
+    remoteAddress: clientAddress(request, trustedProxies),
+    authorization: request.headers.authorization,
+    markAuthenticated,
+    cut: () => cutRequest(request),
+  }
+}
+
+/** The address of the client: the connection's own, or what the outermost trusted proxy saw. */
+function clientAddress(request: NodeRequest, trustedProxies: number): string {
+  const own = request.socket.remoteAddress ?? ''
+  if (trustedProxies === 0) return own
+  const forwarded = [request.headers['x-forwarded-for'] ?? []].flat().join(',').split(',')
+  return forwarded.at(-trustedProxies)?.trim() || own
+}

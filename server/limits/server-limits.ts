@@ -1,0 +1,188 @@
+import { DEFAULT_LIMITS, ErrorReason, type Limits, limitWireName, MeshError } from '@mesh/core'
+
+/** Bounds that concern a server alone, beside those of `Limits`. */
+export interface ServerOnlyLimits {
+  /** Envelopes in one SendMessage, or in one message of Exchange. */
+  readonly maxEnvelopesPerRequest: number
+  /** Time for the new session of a peer to join the topics of the one it replaced. */
+  readonly takeoverMs: number
+  /** Bytes of all envelopes held for absent recipients. */
+  readonly maxHeldBytes: number
+  /** Envelope ids remembered per peer, to drop duplicates. */
+  readonly duplicateWindow: number
+  /** Used challenges remembered until they expire. */
+  readonly maxUsedChallenges: number
+  /** Addresses (IPv4, or IPv6 /64) whose OpenSession quota is remembered. */
+  readonly maxTrackedAddresses: number
+  /** Open TCP connections. */
+  readonly maxConnections: number
+  /** Time for a stream that was ended to take its last notice, before its connection is cut. */
+  readonly streamEndMs: number
+  /** Resets of HTTP/2 streams by a client: bucket size and refill per second; beyond, the connection is closed. */
+  readonly http2ResetBurst: number
+  readonly http2ResetsPerSecond: number
+  /** HTTP/2 ping interval; a connection that did not answer for `deadAfterMs` is closed. */
+  readonly http2PingMs: number
+  /** Health Watch streams, which need no session. */
+  readonly maxHealthWatches: number
+}
+
+/** Every bound that `createServer` takes in `ServerOptions.limits`. */
+export interface ServerLimits extends Limits, ServerOnlyLimits {}
+
+/** The defaults, each with its reason in `docs/operations.md` or beside it here. */
+export const DEFAULT_SERVER_LIMITS: ServerLimits = {
+  ...DEFAULT_LIMITS,
+  // SendMessageRequest.envelopes: "1 to 64".
+  maxEnvelopesPerRequest: 64,
+  // Two round trips and a signature per topic, with room for a slow phone.
+  takeoverMs: 5_000,
+  // 32 MiB: 16 recipients with full inboxes of maximum-size messages, or 2,000 with messages of 512 bytes.
+  maxHeldBytes: 32 * 1_024 * 1_024,
+  // 1,024 ids are 20 s at 50 messages a second: longer than a client retries one.
+  duplicateWindow: 1_024,
+  // 100,000 in 60 s are 1,666 new sessions a second, at about 100 bytes each.
+  maxUsedChallenges: 100_000,
+  maxTrackedAddresses: 100_000,
+  maxConnections: 200_000,
+  streamEndMs: 2_000,
+  http2ResetBurst: 200,
+  http2ResetsPerSecond: 33,
+  http2PingMs: 10_000,
+  maxHealthWatches: 64,
+}
+
+export type LimitUnit = 'bytes' | 'ms' | 'count' | 'per second'
+
+/** One limit as flags, documents and tests see it. */
+export interface LimitDescription {
+  /** Key in `ServerOptions.limits`. */
+  readonly name: keyof ServerLimits
+  /** Name in `ErrorDetail.limit` and in documents. */
+  readonly wireName: string
+  readonly defaultValue: number
+  readonly unit: LimitUnit
+  readonly meaning: string
+}
+
+/** Bounds in `Limits` that a server does not apply: they concern peers, or servers that federate. */
+const NOT_OF_THIS_SERVER = new Set<keyof Limits>([
+  'recordTtlMs',
+  'maxPendingHandshakes',
+  'linkOpenMs',
+  'federationRecordsPerSecond',
+  'federationMessagesPerSecond',
+  'federationMaxRequestBytes',
+])
+
+const MEANINGS: Partial<Record<keyof ServerLimits, string>> = {
+  maxMessageBytes: 'payload of one envelope',
+  maxRequestBytes: 'body of one request, or of one message of a stream, enforced while it is read',
+  maxStateBytes: 'opaque peer state in a membership record',
+  minRecordTtlMs: 'shortest ttl of a membership record',
+  maxRecordTtlMs: 'longest ttl of a membership record',
+  clockSkewMs: 'how far the dates of a record may be off',
+  challengeTtlMs: 'how long a challenge may be answered, once',
+  tokenTtlMs: 'how long a token is good; no stream outlives it',
+  leaseMs: 'how long a session lives without a stream',
+  heartbeatMs: 'a heartbeat comes this often on every stream',
+  deadAfterMs: 'a reader or connection that shows no sign of life for this long is closed',
+  maxTopicsPerSession: 'topics one session may be a member of',
+  maxStreamsPerSession: 'concurrent Subscribe and Exchange streams of one session',
+  maxMembersPerJoin: 'members returned by one Join and told about later; a random sample when there are more',
+  maxMembersPerTopic: 'members of one topic',
+  joinsPerSecond: 'Join and Leave calls of one session, sustained',
+  joinsBurst: 'Join and Leave calls of one session, at once',
+  messagesPerSecond: 'envelopes of one session, sustained',
+  messagesBurst: 'envelopes of one session, at once',
+  pairMessagesPerSecond: 'envelopes from one peer to one other, sustained',
+  pairMessagesBurst: 'envelopes from one peer to one other, at once',
+  maxHeldMessages: 'envelopes held for one absent recipient',
+  maxHoldMs: 'longest ttl of a held envelope',
+  openSessionsPerSecond: 'OpenSession calls from one IPv4 address or IPv6 /64, sustained',
+  openSessionsBurst: 'OpenSession calls from one IPv4 address or IPv6 /64, at once',
+  maxStreamQueueBytes: 'bytes waiting for one stream before it is closed as a slow reader (resumable)',
+  replayMaxEvents: 'events kept for a resuming stream',
+  replayMaxBytes: 'bytes kept for a resuming stream',
+  replayMaxAgeMs: 'age of events kept for a resuming stream',
+  unauthenticatedMs: 'a connection without an authenticated call is closed after this',
+  httpHeaderMs: 'HTTP/1.1: time to send the headers',
+  httpRequestMs: 'HTTP/1.1: time to send a whole request',
+  http2MaxStreams: 'HTTP/2: concurrent streams of one connection',
+  http2MaxHeaderBytes: 'size of one header list',
+  http2BodyMs: 'time to send the body of a request, absolute',
+  maxSessions: 'live sessions',
+  lookupsPerSecond: 'Lookup calls of one session, sustained',
+  lookupsBurst: 'Lookup calls of one session, at once',
+  maxLookupPage: 'members on one page of Lookup',
+  turnCredentialTtlMs: 'how long TURN credentials are good',
+  maxEnvelopesPerRequest: 'envelopes in one SendMessage, or in one message of Exchange',
+  takeoverMs: 'time for a new session to join the topics of the session it replaced',
+  maxHeldBytes: 'bytes of all held envelopes',
+  duplicateWindow: 'envelope ids remembered per peer to drop duplicates',
+  maxUsedChallenges: 'used challenges remembered until they expire',
+  maxTrackedAddresses: 'addresses whose OpenSession quota is remembered',
+  maxConnections: 'open TCP connections',
+  streamEndMs: 'time for an ended stream to take its last notice',
+  http2ResetBurst: 'HTTP/2: streams a client may reset at once',
+  http2ResetsPerSecond: 'HTTP/2: streams a client may reset, sustained',
+  http2PingMs: 'HTTP/2: interval of the server’s pings',
+  maxHealthWatches: 'health Watch streams',
+}
+
+/** Every limit a server applies, in the order of documents. Flags, documents and tests are made from this table. */
+export const serverLimits: readonly LimitDescription[] = (Object.keys(DEFAULT_SERVER_LIMITS) as (keyof ServerLimits)[])
+  .filter((name) => !NOT_OF_THIS_SERVER.has(name as keyof Limits))
+  .map((name) => ({
+    name,
+    wireName: serverLimitWireName(name),
+    defaultValue: DEFAULT_SERVER_LIMITS[name],
+    unit: unitOf(name),
+    meaning: MEANINGS[name] ?? '',
+  }))
+
+/** The name of a limit on the wire and in documents: `max_message_bytes`. */
+export function serverLimitWireName(name: keyof ServerLimits): string {
+  return limitWireName(name as keyof Limits)
+}
+
+/** The LIMIT_EXCEEDED error for a limit of this server. */
+export function limitError(
+  name: keyof ServerLimits,
+  limitValue: number,
+  found: { value?: number | bigint; retryAfterMs?: number; retryable?: boolean } = {},
+): MeshError {
+  const limit = serverLimitWireName(name)
+  const value = found.value === undefined ? '' : `, found ${found.value}`
+  return new MeshError(ErrorReason.LIMIT_EXCEEDED, `over the limit ${limit}: ${limitValue}${value}`, {
+    limit,
+    limitValue: Math.trunc(limitValue),
+    ...found,
+    ...(typeof found.value === 'number' ? { value: Math.trunc(found.value) } : {}),
+  })
+}
+
+/**
+ * The defaults with `overrides` in place.
+ * @throws MeshError CONFIGURATION when a name is unknown or a value is not a positive safe integer.
+ */
+export function resolveLimits(overrides: Partial<ServerLimits> = {}): ServerLimits {
+  for (const [name, value] of Object.entries(overrides)) {
+    if (!(name in DEFAULT_SERVER_LIMITS)) {
+      throw new MeshError(ErrorReason.CONFIGURATION, `there is no limit "${name}"; see serverLimits for the names`)
+    }
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new MeshError(
+        ErrorReason.CONFIGURATION,
+        `limit "${name}" must be a whole number of at least 1, got ${value}`,
+      )
+    }
+  }
+  return { ...DEFAULT_SERVER_LIMITS, ...overrides }
+}
+
+function unitOf(name: keyof ServerLimits): LimitUnit {
+  if (name.endsWith('Ms')) return 'ms'
+  if (name.endsWith('Bytes')) return 'bytes'
+  return name.endsWith('PerSecond') ? 'per second' : 'count'
+}

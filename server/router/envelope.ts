@@ -1,0 +1,50 @@
+import { toBinary } from '@bufbuild/protobuf'
+import { ErrorReason, MeshError } from '@mesh/core'
+import { type Envelope, EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { type ByteKey, byteKey } from '../byte-key.ts'
+
+/** What the router reads of an envelope, and the bytes it passes on. */
+export interface OutgoingEnvelope {
+  readonly id: Uint8Array
+  readonly to: ByteKey
+  readonly topicKey: ByteKey
+  /** Empty for any session of the recipient. */
+  readonly toSession: ByteKey
+  readonly ttlMs: number
+  readonly payloadBytes: number
+  /** A complete serialised Envelope. */
+  readonly bytes: Uint8Array
+}
+
+const KEY_BYTES = 32
+const ID_BYTES = 16
+
+/** An envelope that Connect decoded. */
+export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
+  return {
+    id: envelope.id,
+    to: byteKey(envelope.to),
+    topicKey: byteKey(envelope.topic),
+    toSession: byteKey(envelope.toSession),
+    ttlMs: envelope.ttlMs,
+    payloadBytes: envelope.payload.byteLength,
+    bytes: toBinary(EnvelopeSchema, envelope),
+  }
+}
+
+/** Why the fields of an envelope are not what the schema says; undefined when they are. */
+export function envelopeShapeError(envelope: OutgoingEnvelope): MeshError | undefined {
+  if (envelope.id.byteLength !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.id.byteLength)
+  if (envelope.to.length !== KEY_BYTES) return wrongLength('to', KEY_BYTES, envelope.to.length)
+  if (envelope.topicKey.length !== KEY_BYTES) return wrongLength('topic', KEY_BYTES, envelope.topicKey.length)
+  if (envelope.toSession.length !== 0 && envelope.toSession.length !== ID_BYTES) {
+    return wrongLength('to_session', ID_BYTES, envelope.toSession.length)
+  }
+  if (envelope.payloadBytes === 0) return new MeshError(ErrorReason.INVALID_ARGUMENT, 'the envelope has no payload')
+  return undefined
+}
+
+function wrongLength(field: string, expected: number, found: number): MeshError {
+  const message = `envelope field ${field} must have ${expected} bytes, has ${found}`
+  return new MeshError(ErrorReason.INVALID_ARGUMENT, message, { value: found })
+}

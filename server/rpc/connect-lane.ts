@@ -1,0 +1,91 @@
+import { type ConnectRouter, createConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect'
+import type { UniversalHandler } from '@connectrpc/connect/protocol'
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
+import { MeshError } from '@mesh/core'
+import type { Call } from '../http/call.ts'
+import { meterBody } from '../http/metered-body.ts'
+import { isHttp2, type NodeRequest, type NodeResponse, pathOf } from '../http/request.ts'
+import { callKey } from './call-context.ts'
+import { connectError } from './errors.ts'
+import type { SignalCore } from './operations/signal-core.ts'
+
+export interface ConnectLaneOptions {
+  readonly core: Pick<SignalCore, 'limits' | 'clock'>
+  readonly routes: (router: ConnectRouter) => void
+  readonly interceptors: Interceptor[]
+}
+
+/** Takes requests whose path is an RPC; returns false for the others. */
+export type ConnectLane = (request: NodeRequest, response: NodeResponse, call: Call) => boolean
+
+/**
+ * The full lane: Connect's handlers behind Node's servers, for every protocol they speak. What Connect's own adapter leaves
+ * open is closed here: request bodies are metered, compressed requests are not taken (sealed payloads do not shrink, and what
+ * cannot be inflated cannot be a bomb), and a response that is never read can be cut.
+ */
+export function connectLane({ core, routes, interceptors }: ConnectLaneOptions): ConnectLane {
+  const router = createConnectRouter({
+    interceptors,
+    acceptCompression: [],
+    readMaxBytes: core.limits.maxRequestBytes,
+    writeMaxBytes: MAX_RESPONSE_BYTES,
+    jsonOptions: { ignoreUnknownFields: true },
+  })
+  routes(router)
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]))
+  return (request, response, call) => {
+    const handler = handlers.get(pathOf(request))
+    if (handler === undefined) return false
+    void serve(core, handler, request, response, call)
+    return true
+  }
+}
+
+/** 4 MiB: a page of 64 records of 2 KiB and a batch of events of 1 MiB fit with room to spare. */
+const MAX_RESPONSE_BYTES = 4 * 1_024 * 1_024
+
+async function serve(
+  core: Pick<SignalCore, 'limits' | 'clock'>,
+  handler: UniversalHandler,
+  request: NodeRequest,
+  response: NodeResponse,
+  call: Call,
+): Promise<void> {
+  const contextValues = createContextValues().set(callKey, call)
+  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues)
+  const meter = {
+    ...core,
+    framed: isFramed(request),
+    endless: handler.method.methodKind === 'bidi_streaming' || handler.method.methodKind === 'client_streaming',
+    declaredBytes: declaredBytes(request),
+  }
+  // The rest of a body that was refused is still on its way: on HTTP/1.1 nothing else can follow it.
+  const onViolation = (): void => {
+    if (!isHttp2(request) && !response.headersSent) response.setHeader('connection', 'close')
+  }
+  const body = asConnectErrors(meterBody(universal.body as AsyncIterable<Uint8Array>, meter, onViolation))
+  try {
+    await universalResponseToNodeResponse(await handler({ ...universal, body }), response)
+  } catch {
+    // The client went away, or the response failed half way: the handler has seen it, and the transport is useless now.
+    response.destroy()
+  }
+}
+
+async function* asConnectErrors(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body
+  } catch (error) {
+    throw error instanceof MeshError ? connectError(error) : error
+  }
+}
+
+function isFramed(request: NodeRequest): boolean {
+  const type = request.headers['content-type'] ?? ''
+  return type.startsWith('application/grpc') || type.startsWith('application/connect+')
+}
+
+function declaredBytes(request: NodeRequest): number | undefined {
+  const length = Number.parseInt(request.headers['content-length'] ?? '', 10)
+  return Number.isNaN(length) ? undefined : length
+}

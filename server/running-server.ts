@@ -1,0 +1,255 @@
+import { ErrorReason, type SigningKey } from '@mesh/core'
+import { Health } from '@mesh/protocol/grpc/health/v1/health_pb'
+import { FederationService } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { NoticeKind, SignalService } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { LocalBackplane } from './backplane/local-backplane.ts'
+import { MemoryDirectory } from './directory/memory-directory.ts'
+import { AccessPolicy } from './http/access-policy.ts'
+import { hostOf, isLoopbackHost } from './http/authority.ts'
+import { frontDoor } from './http/front-door.ts'
+import { Listener } from './http/listener.ts'
+import type { NodeHandler } from './http/request.ts'
+import { AddressQuota } from './limits/address-quota.ts'
+import { HealthStatus } from './ops/health.ts'
+import { Metrics } from './ops/metrics.ts'
+import type { ResolvedOptions } from './options.ts'
+import { Router } from './router/router.ts'
+import { type ConnectLane, connectLane } from './rpc/connect-lane.ts'
+import { federationService } from './rpc/federation-service.ts'
+import { healthService } from './rpc/health-service.ts'
+import { errorMapping } from './rpc/interceptors.ts'
+import { draining } from './rpc/operations/authenticate.ts'
+import type { SignalCore } from './rpc/operations/signal-core.ts'
+import { signalService } from './rpc/signal-service.ts'
+import { Challenges } from './session/challenges.ts'
+import { encodeEventBody } from './session/event-codec.ts'
+import { iceServersFor } from './session/ice-servers.ts'
+import { Memberships } from './session/memberships.ts'
+import { SessionRegistry } from './session/session-registry.ts'
+import type { StreamEnding } from './session/session-stream.ts'
+import { Tokens } from './session/tokens.ts'
+
+/** Where a server can be reached. */
+export interface ServerAddress {
+  /** For clients on this machine, or of the first allowed host. */
+  readonly origin: string
+  readonly host: string
+  readonly port: number
+}
+
+/** What a server holds right now. */
+export interface ServerStats {
+  readonly sessions: number
+  readonly streams: number
+  readonly topics: number
+  readonly members: number
+  readonly heldEnvelopes: number
+  readonly connections: number
+}
+
+const NO_STATS: ServerStats = { sessions: 0, streams: 0, topics: 0, members: 0, heldEnvelopes: 0, connections: 0 }
+
+/** One run of a server, from listen to close: everything it holds, wired together. */
+export class RunningServer {
+  readonly #options: ResolvedOptions
+  readonly #metrics = new Metrics()
+  readonly #health = new HealthStatus()
+  readonly #stopped = new AbortController()
+  readonly #directory: MemoryDirectory
+  readonly #sessions: SessionRegistry
+  readonly #core: SignalCore
+  readonly #listener: Listener
+  #handler: NodeHandler = () => {}
+  #drainDeadlineMs: number | undefined
+  #startedMs = 0
+
+  constructor(options: ResolvedOptions, key: SigningKey) {
+    this.#options = options
+    const { limits, clock, random, log, host, port, tls } = options
+    const { maxMembersPerTopic, clockSkewMs } = limits
+    const startWallMs = clock.wallMs()
+    this.#directory = new MemoryDirectory({ maxMembersPerTopic, clockSkewMs, random, startWallMs })
+    const backplane = new LocalBackplane(this.#directory, clock)
+    backplane.watch((change) => this.#metrics.membershipChanges.add(change.kind))
+    this.#sessions = new SessionRegistry({
+      limits,
+      clock,
+      random,
+      onEnd: (session, end) => {
+        this.#metrics.sessionsEnded.add(end.kind)
+        memberships.onSessionEnd(session, end)
+      },
+      onStreamEnded: (ending) => this.#onStreamEnded(ending),
+    })
+    const sessions = this.#sessions
+    const memberships = new Memberships({ backplane, sessions, limits, clock })
+    const { iceServers, turn } = options
+    const { turnCredentialTtlMs } = limits
+    this.#core = {
+      key,
+      limits,
+      clock,
+      challenges: new Challenges(limits, clock, random),
+      tokens: new Tokens(clock, random),
+      sessions,
+      memberships,
+      router: new Router({ backplane, session: (id) => sessions.get(id), limits, clock }),
+      backplane,
+      addressQuota: new AddressQuota(limits, clock),
+      iceServers: () => iceServersFor({ iceServers, turn, turnCredentialTtlMs, clock, random }),
+      drainingMs: () => this.#drainingMs(),
+      metrics: this.#metrics,
+      log,
+    }
+    const handler: NodeHandler = (request, response) => this.#handler(request, response)
+    this.#listener = new Listener({ host, port, tls, limits, clock, handler })
+  }
+
+  get stats(): ServerStats {
+    const { topics, members } = this.#directory.totals
+    return {
+      sessions: this.#sessions.size,
+      streams: this.#sessions.streamCount,
+      topics,
+      members,
+      heldEnvelopes: this.#core.router.heldCount,
+      connections: this.#listener.guard.size,
+    }
+  }
+
+  /** Starts to listen. @throws MeshError CONFIGURATION, or the system's error (EADDRINUSE, EACCES). */
+  async start(): Promise<ServerAddress> {
+    const { host, allowedHosts, allowedOrigins, limits, tls, clock, log } = this.#options
+    // The first check of the policy needs no port: nothing listens when the configuration is wrong.
+    new AccessPolicy({ host, port: this.#options.port, allowedHosts, allowedOrigins })
+    const port = await this.#listener.listen()
+    const policy = new AccessPolicy({ host, port, allowedHosts, allowedOrigins })
+    this.#handler = this.#frontDoor(policy)
+    this.#startedMs = clock.monotonicMs()
+    this.#health.set('serving')
+    log('info', 'listening', { host, port, tls: tls !== undefined, maxSessions: limits.maxSessions })
+    return { origin: originOf(this.#options, port), host, port }
+  }
+
+  /**
+   * Stops: no new connections and no new calls; streams are told the deadline and may finish; then they are ended, then the
+   * connections are. Resolves when nothing is left that keeps the process alive, at most `drainMs + streamEndMs` later.
+   */
+  async stop(drainMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock, limits, log } = this.#options
+    log('info', 'draining', { drainMs, sessions: this.#sessions.size, streams: this.#sessions.streamCount })
+    this.#health.set('not-serving')
+    this.#drainDeadlineMs = clock.monotonicMs() + drainMs
+    const closed = this.#listener.stopAccepting()
+    this.#announceDrain(drainMs)
+    await this.#streamsFinish(drainMs, signal)
+    const ending = { notice: NoticeKind.DRAINING, error: draining(limits.takeoverMs) }
+    for (const session of this.#sessions) session.endStreams(ending)
+    this.#stopped.abort()
+    this.#listener.guard.drain()
+    const cut = clock.schedule(limits.streamEndMs, () => this.#listener.guard.destroyAll(), { keepAlive: true })
+    if (signal?.aborted === true) this.#listener.guard.destroyAll()
+    await closed
+    cut.cancel()
+    await this.#dispose()
+    log('info', 'stopped')
+  }
+
+  #frontDoor(policy: AccessPolicy): NodeHandler {
+    const { host, trustedProxies, fallback } = this.#options
+    const serveMetrics = this.#options.metrics ?? isLoopbackHost(host)
+    return frontDoor({
+      policy,
+      guard: this.#listener.guard,
+      lanes: [this.#fullLane()],
+      metrics: serveMetrics ? () => this.#renderMetrics() : undefined,
+      trustedProxies,
+      fallback,
+      onRefused: (why) => this.#metrics.rejectedRequests.add(why),
+    })
+  }
+
+  #fullLane(): ConnectLane {
+    const core = this.#core
+    const health = healthService({
+      health: this.#health,
+      services: [SignalService.typeName],
+      maxWatches: core.limits.maxHealthWatches,
+      stopped: this.#stopped.signal,
+    })
+    return connectLane({
+      core,
+      interceptors: [errorMapping(core.log, core.metrics)],
+      routes: (router) =>
+        router
+          .service(SignalService, signalService(core))
+          .service(FederationService, federationService())
+          .service(Health, health),
+    })
+  }
+
+  #renderMetrics(): string {
+    const uptimeSeconds = Math.floor((this.#options.clock.monotonicMs() - this.#startedMs) / 1_000)
+    return this.#metrics.render({ ...this.stats, uptimeSeconds })
+  }
+
+  #drainingMs(): number | undefined {
+    if (this.#drainDeadlineMs === undefined) return undefined
+    return Math.max(1, this.#drainDeadlineMs - this.#options.clock.monotonicMs())
+  }
+
+  #announceDrain(drainMs: number): void {
+    const kind = NoticeKind.DRAINING
+    const { successor } = this.#options
+    const detail = draining(drainMs).toDetail()
+    const body = encodeEventBody({ case: 'notice', value: { kind, deadlineMs: drainMs, successor, detail } })
+    for (const session of this.#sessions) session.notify(kind, body)
+  }
+
+  async #streamsFinish(drainMs: number, signal: AbortSignal | undefined): Promise<void> {
+    if (drainMs === 0 || signal?.aborted === true) return
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.schedule(drainMs, resolve, { keepAlive: true })
+      const finish = (): void => {
+        timer.cancel()
+        resolve()
+      }
+      signal?.addEventListener('abort', finish, { once: true })
+      void this.#sessions.whenNoStreams().then(finish)
+    })
+  }
+
+  #onStreamEnded({ notice, error }: StreamEnding): void {
+    const label = STREAM_END_LABELS.get(notice) ?? 'session'
+    this.#metrics.streamsEnded.add(label)
+    if (error.reason === ErrorReason.LIMIT_EXCEEDED)
+      this.#options.log('warn', 'slow_reader', { limit: error.limit ?? '' })
+  }
+
+  async #dispose(): Promise<void> {
+    for (const session of [...this.#sessions]) this.#sessions.end(session, { kind: 'stopped' })
+    this.#core.memberships.close()
+    this.#core.router.close()
+    await this.#core.backplane.close()
+    this.#listener.dispose()
+  }
+}
+
+const STREAM_END_LABELS: ReadonlyMap<NoticeKind, 'slow_reader' | 'token_expired' | 'draining'> = new Map([
+  [NoticeKind.SLOW_READER, 'slow_reader'],
+  [NoticeKind.TOKEN_EXPIRED, 'token_expired'],
+  [NoticeKind.DRAINING, 'draining'],
+])
+
+/** What a server that does not run holds. */
+export function noStats(): ServerStats {
+  return NO_STATS
+}
+
+/** An origin that passes the server's own allow-list. */
+function originOf({ tls, allowedHosts, host }: ResolvedOptions, port: number): string {
+  const scheme = tls === undefined ? 'http' : 'https'
+  const name = allowedHosts?.[0] ?? (host.includes(':') ? `[${host}]` : host)
+  const hasPort = hostOf(name) !== name && !name.endsWith(']')
+  return new URL(`${scheme}://${hasPort ? name : `${name}:${port}`}`).origin
+}

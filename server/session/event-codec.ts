@@ -1,0 +1,96 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { type Event, EventSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import type { TopicChange } from '../directory/directory.ts'
+import type { StoredEvent } from './replay-buffer.ts'
+
+/** Protobuf tags (field number << 3 | wire type) of what is written by hand. Wire type 2: length-delimited. */
+const TAG_EVENT_CURSOR = (1 << 3) | 0
+const TAG_EVENT_MESSAGE = (3 << 3) | 2
+const TAG_ENVELOPE_FROM = (14 << 3) | 2
+const TAG_ENVELOPE_FROM_SESSION = (15 << 3) | 2
+
+type EventBody = NonNullable<MessageInitShape<typeof EventSchema>['event']>
+
+/**
+ * Events are kept and passed on as bytes: a serialised `Event` without its cursor, made once and shared by every session
+ * that hears of it. The cursor, which differs by session, is one more field; protobuf does not mind the order.
+ */
+export function encodeEventBody(event: EventBody): Uint8Array {
+  return toBinary(EventSchema, create(EventSchema, { event }))
+}
+
+/** The body of the `MembersEvent` for one change. */
+export function encodeMembersBody(change: TopicChange): Uint8Array {
+  const { topic, revision } = change
+  if (change.kind === 'left') {
+    const { peerKey, sessionId, reason, record } = change
+    const left = [{ peerKey, sessionId, reason, ...(record === undefined ? {} : { record }) }]
+    return encodeEventBody({ case: 'members', value: { topic, revision, left } })
+  }
+  const records = [change.record.signed]
+  const value = change.kind === 'joined' ? { joined: records } : { updated: records }
+  return encodeEventBody({ case: 'members', value: { topic, revision, ...value } })
+}
+
+/**
+ * The body of a `message` event: the envelope's bytes as they came, and the sender as this server knows it behind them.
+ * In protobuf the last value of a field wins, so whatever a sender wrote there is overruled without decoding anything.
+ * `envelope` must have been checked to be a complete protobuf message (`readEnvelope`).
+ */
+export function encodeMessageBody(envelope: Uint8Array, from: Uint8Array, fromSession: Uint8Array): Uint8Array {
+  const stampBytes = 2 + from.byteLength + 2 + fromSession.byteLength
+  const length = envelope.byteLength + stampBytes
+  const body = new Uint8Array(1 + varintBytes(length) + length)
+  body[0] = TAG_EVENT_MESSAGE
+  let at = writeVarint(body, 1, length)
+  body.set(envelope, at)
+  at += envelope.byteLength
+  // Keys and session ids are shorter than 128 bytes: their lengths are one byte.
+  body[at] = TAG_ENVELOPE_FROM
+  body[at + 1] = from.byteLength
+  body.set(from, at + 2)
+  at += 2 + from.byteLength
+  body[at] = TAG_ENVELOPE_FROM_SESSION
+  body[at + 1] = fromSession.byteLength
+  body.set(fromSession, at + 2)
+  return body
+}
+
+/** A stored event as the message that Connect serialises. */
+export function decodeEvent({ cursor, body }: StoredEvent): Event {
+  const event = fromBinary(EventSchema, body)
+  event.cursor = BigInt(cursor)
+  return event
+}
+
+/** Bytes of the serialised `Event`. */
+export function eventBytes({ cursor, body }: StoredEvent): number {
+  return 1 + varintBytes(cursor) + body.byteLength
+}
+
+/** Writes the serialised `Event` at `at`; returns where it ends. */
+export function writeEvent(target: Uint8Array, at: number, { cursor, body }: StoredEvent): number {
+  target[at] = TAG_EVENT_CURSOR
+  const next = writeVarint(target, at + 1, cursor)
+  target.set(body, next)
+  return next + body.byteLength
+}
+
+/** Bytes of `value` as a protobuf varint; safe integers only. */
+export function varintBytes(value: number): number {
+  let bytes = 1
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes += 1
+  return bytes
+}
+
+/** Writes `value` as a protobuf varint at `at`; returns where it ends. */
+export function writeVarint(target: Uint8Array, at: number, value: number): number {
+  let next = at
+  let rest = value
+  while (rest >= 0x80) {
+    target[next++] = (rest % 0x80) | 0x80
+    rest = Math.floor(rest / 0x80)
+  }
+  target[next++] = rest
+  return next
+}
