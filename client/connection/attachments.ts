@@ -69,7 +69,7 @@ export class Attachments {
     this.#topics.delete(name)
     const detail = error?.toDetail()
     const value = create(DetachSchema, { topic: attachment.handle.topic, ...(detail && { error: detail }) })
-    if (attachment.sent) this.#options.link.sendControl({ case: 'detach', value })
+    if (attachment.sent) void this.#options.link.sendControl({ case: 'detach', value })
     this.#off(attachment, error ?? new MeshError(ErrorReason.LINK_CLOSED, 'this side left the swarm'))
   }
 
@@ -102,7 +102,7 @@ export class Attachments {
       if (this.#topics.get(handle.name) !== attachment) return
       attachment.sent = true
       const value = create(AttachSchema, { topic: handle.topic, evidence, record: self.record })
-      this.#options.link.sendControl({ case: 'attach', value })
+      void this.#options.link.sendControl({ case: 'attach', value })
       this.#settle(attachment)
     } catch (error) {
       this.#topics.delete(handle.name)
@@ -150,7 +150,7 @@ export class Attachments {
 
   #refuse(topic: Uint8Array, error: MeshError): void {
     const value = create(DetachSchema, { topic, error: error.toDetail() })
-    this.#options.link.sendControl({ case: 'detach', value })
+    void this.#options.link.sendControl({ case: 'detach', value })
     if (this.#topics.size === 0) this.#options.empty()
   }
 

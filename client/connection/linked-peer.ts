@@ -55,7 +55,7 @@ export class LinkedPeer {
       iceServers: context.iceServers,
       offerer: connection.role === 'lower',
       turn: context.rtcTurn,
-      sendSignal: (signal) => this.link.sendControl({ case: 'rtc', value: signal }),
+      sendSignal: (signal) => void this.link.sendControl({ case: 'rtc', value: signal }),
       onChannel: (channel) => this.#open.useChannel(channel),
       onDown: () => this.#open.dropChannel(),
       onChange: options.onChange,

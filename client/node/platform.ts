@@ -1,14 +1,8 @@
-import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node'
 import { systemClock, systemRandom } from '@mesh/core'
-import type { Platform, SignalTransport } from '../platform.ts'
+import type { Platform } from '../platform.ts'
 import { nodeIdentityStore } from './identity-store.ts'
+import { connectNode } from './signal-transport.ts'
 import { weriftFactory } from './werift/index.ts'
-
-/** A frozen or vanished server is noticed within interval + timeout, even between heartbeats. */
-const PING_INTERVAL_MS = 10_000
-const PING_TIMEOUT_MS = 5_000
-/** Above any response of a server within its documented limits (64 records of 2 KiB, or one 1 MiB stream queue). */
-const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
 /** Node: gRPC over HTTP/2, werift, identities in files. */
 export function platform(): Platform {
@@ -18,17 +12,5 @@ export function platform(): Platform {
     identities: nodeIdentityStore(),
     rtc: weriftFactory(),
     connect: connectNode,
-  }
-}
-
-function connectNode(origin: string): SignalTransport {
-  const sessionManager = new Http2SessionManager(origin, {
-    pingIntervalMs: PING_INTERVAL_MS,
-    pingTimeoutMs: PING_TIMEOUT_MS,
-  })
-  return {
-    transport: createGrpcTransport({ baseUrl: origin, sessionManager, readMaxBytes: MAX_RESPONSE_BYTES }),
-    duplex: true,
-    close: () => sessionManager.abort(),
   }
 }
