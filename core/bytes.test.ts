@@ -13,7 +13,7 @@ import {
   utf8Encode,
 } from './bytes.ts'
 import { seededRandom } from './random.ts'
-import { expectRefusal } from './testing/refusal.ts'
+import { expectRefusal } from './testing/refusal.fixture.ts'
 
 describe('bytes', () => {
   it('compare bytewise, and by length among equal prefixes', () => {

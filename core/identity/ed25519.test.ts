@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { compareBytes, fromHex, toHex, utf8Encode } from '../bytes.ts'
-import { bitFlips, expectRefusal } from '../testing/refusal.ts'
+import { SPECCHECK_ACCEPTED, SPECCHECK_VECTORS } from '../testing/ed25519-speccheck.fixture.ts'
+import { bitFlips, expectRefusal } from '../testing/refusal.fixture.ts'
 import {
   checkPublicKey,
   generateCryptoKeys,
@@ -9,7 +10,6 @@ import {
   signingKeyFromSeed,
   verifyStrict,
 } from './ed25519.ts'
-import { SPECCHECK_ACCEPTED, SPECCHECK_VECTORS } from './ed25519-speccheck.ts'
 
 /** Order of the prime subgroup, RFC 8032 §5.1. */
 const L = 2n ** 252n + 27742317777372353535851937790883648493n

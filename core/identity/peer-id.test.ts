@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { toHex } from '../bytes.ts'
 import { MeshError } from '../error.ts'
 import { seededRandom } from '../random.ts'
-import { expectRefusal } from '../testing/refusal.ts'
+import { expectRefusal } from '../testing/refusal.fixture.ts'
 import { generateSigningKey, signingKeyFromSeed } from './ed25519.ts'
 import { formatPeerId, parsePeerId } from './peer-id.ts'
 

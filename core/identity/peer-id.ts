@@ -60,12 +60,17 @@ export function parsePeerId(text: string): Uint8Array<ArrayBuffer> {
   return key
 }
 
-/** Points at a single mistyped character. A hint only: never corrected silently, since two mistakes can look so too. */
+/**
+ * Points at a single mistyped character. A hint only: never corrected silently, since two mistakes can look so too.
+ * The code is linear, so one changed value alone moves the remainder by its own remainder, whatever the other values.
+ */
 function whereMistyped(values: readonly number[]): string {
-  for (let i = 0; i < values.length; i++) {
-    for (let change = 1; change < 32; change++) {
-      const candidate = values.with(i, (values[i] as number) ^ change)
-      if (polymod(candidate) === BECH32M) return `: character ${PREFIX.length + i + 1} is probably mistyped`
+  const moved = polymod(values) ^ BECH32M
+  for (let change = 1; change < 32; change++) {
+    let remainder = change
+    for (let i = values.length - 1; i >= 0; i--) {
+      if (remainder === moved) return `: character ${PREFIX.length + i + 1} is probably mistyped`
+      remainder = polymodStep(remainder, 0)
     }
   }
   return ': more than one character is wrong'
@@ -73,13 +78,14 @@ function whereMistyped(values: readonly number[]): string {
 
 /** The BCH code of BIP 173 over the prefix and the values. */
 function polymod(values: readonly number[]): number {
-  let check = 1
-  for (const value of [...PREFIX_VALUES, ...values]) {
-    const top = check >>> 25
-    check = ((check & 0x1ffffff) << 5) ^ value
-    for (let i = 0; i < 5; i++) if ((top >>> i) & 1) check ^= GENERATORS[i] as number
-  }
-  return check
+  return values.reduce(polymodStep, PREFIX_VALUES.reduce(polymodStep, 1))
+}
+
+function polymodStep(check: number, value: number): number {
+  const top = check >>> 25
+  let next = ((check & 0x1ffffff) << 5) ^ value
+  for (let i = 0; i < 5; i++) if ((top >>> i) & 1) next ^= GENERATORS[i] as number
+  return next
 }
 
 /** 32 bytes as 52 groups of five bits, most significant first, the last padded with four zero bits. */

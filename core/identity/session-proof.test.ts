@@ -3,8 +3,8 @@ import type { SessionGrant, SessionProof, SignedStatement } from '@mesh/protocol
 import { SessionGrantSchema, SessionProofSchema, SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { concatBytes, toHex } from '../bytes.ts'
-import { assembleCast, CAST_NOW_MS, type Cast } from '../testing/cast.ts'
-import { expectRefusal, reasonOf, tryBitFlips } from '../testing/refusal.ts'
+import { assembleCast, CAST_NOW_MS, type Cast } from '../testing/cast.fixture.ts'
+import { expectRefusal, reasonOf, tryBitFlips } from '../testing/refusal.fixture.ts'
 import type { SessionProofFields } from './session-proof.ts'
 import {
   canonicalOrigin,

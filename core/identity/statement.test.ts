@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { concatBytes, toHex, utf8Encode } from '../bytes.ts'
-import { bitFlips, expectRefusal } from '../testing/refusal.ts'
+import { bitFlips, expectRefusal } from '../testing/refusal.fixture.ts'
 import type { SigningKey } from './ed25519.ts'
 import { signingKeyFromSeed } from './ed25519.ts'
 import type { StatementName } from './statement.ts'

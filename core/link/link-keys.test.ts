@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { fromHex, toHex } from '../bytes.ts'
 import { seededRandom } from '../random.ts'
-import type { Cast } from '../testing/cast.ts'
-import { assembleCast } from '../testing/cast.ts'
-import { bitFlips, expectRefusal } from '../testing/refusal.ts'
+import type { Cast } from '../testing/cast.fixture.ts'
+import { assembleCast } from '../testing/cast.fixture.ts'
+import { bitFlips, expectRefusal } from '../testing/refusal.fixture.ts'
 import type { LinkAgreement } from './link-keys.ts'
 import { attachEvidence, deriveLinkKeys, deriveLinkSecrets, verifyAttachEvidence } from './link-keys.ts'
 

@@ -4,7 +4,7 @@ import { PacketSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import { describe, expect, it } from 'vitest'
 import { utf8Decode, utf8Encode } from '../bytes.ts'
 import { seededRandom } from '../random.ts'
-import { bitFlips, expectRefusal, reasonOf } from '../testing/refusal.ts'
+import { bitFlips, expectRefusal, reasonOf } from '../testing/refusal.fixture.ts'
 import type { PacketOpener, PacketSealer } from './packet.ts'
 import { createPacketOpener, createPacketSealer, PACKET_REPLAY_WINDOW } from './packet.ts'
 

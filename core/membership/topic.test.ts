@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { concatBytes, fromHex, toHex, utf8Encode } from '../bytes.ts'
 import { signingKeyFromSeed } from '../identity/ed25519.ts'
 import { seededRandom } from '../random.ts'
-import { expectRefusal } from '../testing/refusal.ts'
+import { expectRefusal } from '../testing/refusal.fixture.ts'
 import { discoveryKey, identityTopic, openParty, partyFromName, partyFromPublicKey, partyPsk } from './topic.ts'
 
 let key: Uint8Array

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { fromHex, toHex, utf8Encode } from '../bytes.ts'
-import { suiteWithEphemeral } from '../testing/fixed-ephemeral.ts'
-import { expectRefusal } from '../testing/refusal.ts'
+import { suiteWithEphemeral } from '../testing/fixed-ephemeral.fixture.ts'
+import { expectRefusal } from '../testing/refusal.fixture.ts'
 import { HPKE_SUITE, hpkeOpen, hpkeSeal } from './hpke.ts'
 
 /** RFC 9180 Appendix A.1: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM; first message and all exports. */

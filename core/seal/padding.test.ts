@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { toHex } from '../bytes.ts'
 import { seededRandom } from '../random.ts'
-import { expectRefusal } from '../testing/refusal.ts'
+import { expectRefusal } from '../testing/refusal.fixture.ts'
 import { MAX_PADDED_BYTES, pad, unpad } from './padding.ts'
 
 describe('padding', () => {
