@@ -29,7 +29,7 @@ export async function breaking(root) {
 }
 
 /**
- * gen/mesh is what the schema generates, file by file and byte by byte.
+ * gen/ holds what the schema generates, file by file and byte by byte, and nothing else.
  *
  * @param {string} root
  * @returns {Promise<StepResult>}
@@ -38,8 +38,8 @@ export async function generatedIsCurrent(root) {
   return await inTemporaryFolder(async (folder) => {
     const { code, output } = await runQuietly('buf', ['generate', '--output', folder], { cwd: root })
     if (code !== 0) return { passed: false, output }
-    const differences = compareFolders(join(folder, 'gen', 'mesh'), join(root, 'gen', 'mesh'))
-    const advice = 'gen/mesh is not what proto/ generates; run: npm run generate'
+    const differences = compareFolders(join(folder, 'gen'), join(root, 'gen'))
+    const advice = 'gen/ is not what proto/ generates; run: npm run generate'
     return { passed: differences.length === 0, output: [advice, ...differences].join('\n') }
   })
 }
@@ -67,13 +67,14 @@ function compareFolders(expected, actual) {
   ]
 }
 
-/** @param {string} folder */
+/**
+ * Paths of the generated files below a folder; the package's manifest and build output are not among them.
+ *
+ * @param {string} folder
+ */
 function filesIn(folder) {
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
-  const prefix = folder.length + 1
-  return new Set(
-    entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(prefix)),
-  )
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  return new Set(paths.filter((path) => path.endsWith('_pb.ts') && !/^(dist|node_modules)\//.test(path)))
 }
 
 /**
