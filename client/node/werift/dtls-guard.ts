@@ -1,0 +1,391 @@
+import { type Clock, ErrorReason, MeshError, type Timer } from '@mesh/core'
+import { CLIENT_HELLO, type ClientHello, FINISHED, HandshakeFault, readClientHello } from './dtls-messages.ts'
+import {
+  type DtlsRecord,
+  parseRecords,
+  RECORD_ALERT,
+  RECORD_APPLICATION_DATA,
+  RECORD_HANDSHAKE,
+  RecordOpener,
+  RecordSealer,
+  ReplayWindow,
+} from './dtls-record.ts'
+import { HandshakeChecks } from './handshake-checks.ts'
+import { type CompleteHandshake, HandshakeReassembly } from './handshake-reassembly.ts'
+import type {
+  DtlsClient,
+  DtlsSocket,
+  PlaintextRecord,
+  WeriftCertificate,
+  WeriftModule,
+  WeriftTransport,
+} from './werift-internals.ts'
+
+/**
+ * One DTLS 1.2 connection: werift composes the flights, everything that touches the network is done here.
+ *
+ * What werift's own socket does, and this one therefore keeps away from it:
+ * - It believes unencrypted alerts, unknown records and new hellos after the handshake. Here a record of epoch 0 changes
+ *   nothing once the connection stands, and an alert counts only when it is encrypted.
+ * - It checks neither signatures nor Finished nor the order of messages (`handshake-checks.ts` does).
+ * - It sleeps 100 ms before the first flight, gives up when a HelloVerifyRequest arrives twice, answers nothing to a peer that
+ *   lost the last flight, and keeps sleeping, and Node running, after the end. Here one timer repeats the last flight.
+ *
+ * The flow:
+ *   1. `start` lets werift compose the first flight (client) or waits (server).
+ *   2. Each datagram is cut into records, handshake fragments into messages, and each message is checked, once and in order.
+ *   3. A checked message goes to werift, which answers by composing a flight. werift's transport is a trap: the first record it
+ *      tries to send throws FLIGHT_COMPOSED, which leaves werift's retransmission loop before it begins; the flight is then
+ *      taken from werift's state and sent from here, in as few datagrams as fit.
+ *   4. After the peer's Finished the connection stands, and only application data and alerts are read.
+ */
+export interface DtlsGuardOptions {
+  readonly werift: WeriftModule
+  readonly role: 'client' | 'server'
+  readonly certificate: WeriftCertificate
+  /** SHA-256 of the certificate the peer must present and hold the key of. */
+  readonly fingerprint: Buffer
+  readonly clock: Clock
+  /** Sends one datagram to the peer; may drop it. */
+  readonly send: (datagram: Buffer) => void
+  readonly onConnected: () => void
+  readonly onData: (plaintext: Buffer) => void
+  /** The peer closed the connection, authentically. */
+  readonly onPeerClosed: () => void
+  /** The handshake failed. Called at most once, never after `onConnected`. */
+  readonly onFailed: (error: MeshError) => void
+}
+
+export class DtlsGuard {
+  readonly #options: DtlsGuardOptions
+  readonly #socket: DtlsSocket
+  readonly #checks: HandshakeChecks
+  readonly #reassembly = new HandshakeReassembly()
+  readonly #replay = new ReplayWindow()
+  #state: 'handshake' | 'connected' | 'closed' = 'handshake'
+  #sealer: RecordSealer | undefined
+  #opener: RecordOpener | undefined
+  #early: DtlsRecord[] = []
+  #trapped: Buffer[] = []
+  #busy = false
+  #firstHello: ClientHello | undefined
+  #cookieReturned = false
+  #hellosAnswered = 0
+  #flight: Buffer[] = []
+  #flightTimer: Timer | undefined
+  #flightSentAtMs = 0
+  #attempts = 0
+  #repeats = 0
+
+  constructor(options: DtlsGuardOptions) {
+    this.#options = options
+    const { werift, certificate } = options
+    const socketOptions = {
+      cert: certificate.certPem,
+      key: certificate.privateKey,
+      signatureHash: certificate.signatureHash,
+      transport: this.#trap(),
+      srtpProfiles: [],
+      extendedMasterSecret: true,
+      certificateRequest: true,
+    }
+    this.#socket =
+      options.role === 'client' ? new werift.DtlsClient(socketOptions) : new werift.DtlsServer(socketOptions)
+    this.#socket.cipher.encryptPacket = (record) => this.#encrypt(record)
+    this.#checks = new HandshakeChecks(options.role, this.#socket, options.fingerprint)
+  }
+
+  /** werift's own socket, for its transport to refer to. */
+  get socket(): DtlsSocket {
+    return this.#socket
+  }
+
+  /** Begins the handshake. */
+  start(): void {
+    if (this.#options.role !== 'client') return
+    void this.#compose(() => (this.#socket as DtlsClient).connect(), true)
+  }
+
+  /** Takes one datagram from the peer's address. Never throws. */
+  receive(datagram: Buffer): void {
+    for (const record of parseRecords(datagram)) {
+      if (this.#state === 'closed') return
+      if (record.epoch === 0) this.#receivePlain(record)
+      else if (record.epoch === 1) this.#receiveEncrypted(record)
+    }
+  }
+
+  /** Encrypts and sends application data; dropped unless the connection stands. */
+  send(plaintext: Uint8Array): void {
+    if (this.#state !== 'connected') return
+    this.#options.send(this.#sealer!.seal(RECORD_APPLICATION_DATA, plaintext))
+  }
+
+  /** Tells the peer (close_notify) and stops. Idempotent. */
+  close(): void {
+    if (this.#state === 'connected') this.#options.send(this.#sealer!.seal(RECORD_ALERT, CLOSE_NOTIFY))
+    this.#stop()
+  }
+
+  #stop(): void {
+    this.#state = 'closed'
+    this.#flightTimer?.cancel()
+    this.#early = []
+    this.#flight = []
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state !== 'handshake') return
+    this.#stop()
+    const text = error instanceof HandshakeFault ? error.message : 'The DTLS handshake failed'
+    this.#options.onFailed(new MeshError(ErrorReason.DTLS_FAILED, text, { cause: error }))
+  }
+
+  #receivePlain(record: DtlsRecord): void {
+    if (this.#state !== 'handshake' || record.type !== RECORD_HANDSHAKE) return
+    const old = this.#reassembly.push(record.fragment, false)
+    if (old > 0 && this.#flight.length > 0) this.#repeatFlight()
+    void this.#handleMessages()
+  }
+
+  #receiveEncrypted(record: DtlsRecord): void {
+    if (this.#opener === undefined) {
+      // Overtook the message that brings the keys; or nonsense. A peer sends its Finished and little else this early.
+      if (this.#state === 'handshake' && this.#early.length < MAX_EARLY_RECORDS) this.#early.push(record)
+      return
+    }
+    const isNew = this.#replay.isNew(record.sequence)
+    // A peer that did not get our last flight repeats its own, with the same records.
+    const isRepeat = !isNew && record.type === RECORD_HANDSHAKE && this.#repeats < MAX_REPEATS
+    if (!isNew && !isRepeat) return
+    const plaintext = this.#opener.open(record)
+    if (plaintext === undefined) return
+    this.#replay.accept(record.sequence)
+    if (record.type === RECORD_HANDSHAKE) this.#receiveEncryptedHandshake(plaintext)
+    else if (record.type === RECORD_ALERT) this.#receiveAlert(plaintext)
+    else if (record.type === RECORD_APPLICATION_DATA && this.#state === 'connected') this.#options.onData(plaintext)
+  }
+
+  #receiveEncryptedHandshake(plaintext: Buffer): void {
+    if (this.#state === 'handshake') {
+      this.#reassembly.push(plaintext, true)
+      void this.#handleMessages()
+    } else if (plaintext[0] === FINISHED && this.#options.role === 'server' && this.#repeats < MAX_REPEATS) {
+      this.#repeats += 1
+      this.#sendFlight()
+    }
+  }
+
+  #receiveAlert(alert: Buffer): void {
+    const [level, description] = alert
+    if (alert.length !== 2 || (level !== 2 && description !== 0)) return
+    if (this.#state === 'handshake')
+      this.#fail(new HandshakeFault(`The peer ended the handshake, alert ${description}`))
+    else {
+      this.#stop()
+      this.#options.onPeerClosed()
+    }
+  }
+
+  /** One at a time, because werift answers asynchronously; fragments meanwhile wait in the reassembly. */
+  async #handleMessages(): Promise<void> {
+    if (this.#busy) return
+    this.#busy = true
+    try {
+      for (let taken = this.#take(); taken !== undefined; taken = this.#take()) {
+        await this.#handle(taken.message, taken.encrypted)
+      }
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      this.#busy = false
+    }
+  }
+
+  #take(): ReturnType<HandshakeReassembly['take']> {
+    if (this.#state !== 'handshake') return undefined
+    return this.#awaitsHello() ? this.#reassembly.takeAny() : this.#reassembly.take()
+  }
+
+  #awaitsHello(): boolean {
+    return this.#options.role === 'server' && !this.#cookieReturned
+  }
+
+  async #handle(message: CompleteHandshake, encrypted: boolean): Promise<void> {
+    if (this.#awaitsHello()) {
+      await this.#handleHello(message, encrypted)
+      return
+    }
+    this.#checks.check(message, encrypted)
+    if (this.#options.role === 'client' && message.msg_type === FINISHED) {
+      this.#connected()
+      return
+    }
+    await this.#compose(() => this.#socket.onHandleHandshakes([message]), message.msg_type !== FINISHED)
+    this.#takeKeys()
+    if (message.msg_type === FINISHED) this.#connected()
+  }
+
+  /**
+   * The cookie exchange (RFC 6347 section 4.2.1). Nothing here is authenticated, so whatever is not right is dropped instead of
+   * ending the handshake, and the number of answers is bounded.
+   */
+  async #handleHello(message: CompleteHandshake, encrypted: boolean): Promise<void> {
+    let hello: ClientHello
+    try {
+      if (message.msg_type !== CLIENT_HELLO || encrypted) return
+      hello = readClientHello(message.fragment)
+    } catch {
+      return
+    }
+    const returned = hello.cookie.length > 0
+    if (!returned && this.#hellosAnswered < MAX_HELLOS) {
+      this.#hellosAnswered += 1
+      this.#firstHello = hello
+      await this.#compose(() => this.#socket.onHandleHandshakes([message]), false)
+    } else if (returned && this.#cookieFits(hello)) {
+      this.#cookieReturned = true
+      this.#reassembly.skipTo(message.message_seq + 1)
+      await this.#compose(() => this.#socket.onHandleHandshakes([message]), true)
+    }
+  }
+
+  #cookieFits(hello: ClientHello): boolean {
+    const first = this.#firstHello
+    return (
+      first !== undefined &&
+      this.#socket.dtls.cookie?.equals(hello.cookie) === true &&
+      hello.random.equals(first.random) &&
+      hello.groups.includes(this.#socket.cipher.namedCurve ?? 0)
+    )
+  }
+
+  /** Lets werift act and sends the flight it composes, if it does. `repeat`: until the peer answers. */
+  async #compose(act: () => Promise<void>, repeat: boolean): Promise<void> {
+    this.#trapped = []
+    try {
+      await act()
+    } catch (error) {
+      if (error !== FLIGHT_COMPOSED) {
+        this.#fail(error)
+        return
+      }
+    }
+    if (this.#trapped.length === 0 || this.#state !== 'handshake') return
+    const { flight, lastMessage } = this.#socket.dtls
+    this.#flight = pack(flight >= 4 ? lastMessage : this.#trapped)
+    this.#attempts = 0
+    this.#flightTimer?.cancel()
+    this.#sendFlight()
+    if (repeat) this.#scheduleRepeat()
+  }
+
+  #sendFlight(): void {
+    this.#flightSentAtMs = this.#options.clock.monotonicMs()
+    for (const datagram of this.#flight) this.#options.send(datagram)
+  }
+
+  #scheduleRepeat(): void {
+    const delayMs = Math.min(FIRST_REPEAT_MS * 2 ** this.#attempts, LONGEST_REPEAT_MS)
+    this.#flightTimer = this.#options.clock.schedule(delayMs, () => {
+      this.#attempts += 1
+      if (this.#attempts > MAX_ATTEMPTS) {
+        this.#fail(new HandshakeFault('The peer stopped answering during the DTLS handshake'))
+        return
+      }
+      this.#sendFlight()
+      this.#scheduleRepeat()
+    })
+  }
+
+  /**
+   * The peer repeats a flight we answered: our answer was lost. Bounded in number, because repeats are not authenticated, and
+   * in rate, because two sides that answer each other's repeats would not stop.
+   */
+  #repeatFlight(): void {
+    const sinceMs = this.#options.clock.monotonicMs() - this.#flightSentAtMs
+    if (this.#repeats >= MAX_REPEATS || sinceMs < FIRST_REPEAT_MS / 2) return
+    this.#repeats += 1
+    this.#sendFlight()
+  }
+
+  #connected(): void {
+    this.#state = 'connected'
+    this.#socket.connected = true
+    this.#flightTimer?.cancel()
+    this.#early = []
+    this.#options.onConnected()
+  }
+
+  /** Once werift has derived the keys, records that came early can be read. */
+  #takeKeys(): void {
+    const keys = this.#socket.cipher.cipher
+    if (keys === undefined || this.#opener !== undefined) return
+    this.#opener =
+      this.#options.role === 'client'
+        ? new RecordOpener(keys.serverWriteKey, keys.serverNonce)
+        : new RecordOpener(keys.clientWriteKey, keys.clientNonce)
+    const early = this.#early
+    this.#early = []
+    for (const record of early) this.#receiveEncrypted(record)
+  }
+
+  /** Stands in for werift's record encryption, so that Finished and data share one counter. */
+  #encrypt(record: PlaintextRecord): PlaintextRecord {
+    const keys = this.#socket.cipher.cipher!
+    this.#sealer ??=
+      this.#options.role === 'client'
+        ? new RecordSealer(keys.clientWriteKey, keys.clientNonce)
+        : new RecordSealer(keys.serverWriteKey, keys.serverNonce)
+    const sealed = this.#sealer.seal(record.recordLayerHeader.contentType, record.fragment)
+    record.recordLayerHeader.sequenceNumber = sealed.readUIntBE(5, 6)
+    record.recordLayerHeader.contentLen = sealed.length - RECORD_HEADER_BYTES
+    record.fragment = sealed.subarray(RECORD_HEADER_BYTES)
+    return record
+  }
+
+  #trap(): WeriftTransport {
+    return {
+      type: 'guarded',
+      closed: false,
+      address: {},
+      onData: () => {},
+      send: (record) => {
+        this.#trapped.push(record)
+        throw FLIGHT_COMPOSED
+      },
+      close: () => Promise.resolve(),
+    }
+  }
+}
+
+/** Puts records into as few datagrams as fit, so that a flight is lost as a whole or not at all. */
+function pack(records: readonly Buffer[]): Buffer[] {
+  const datagrams: Buffer[] = []
+  for (const record of records) {
+    const last = datagrams.at(-1)
+    if (last !== undefined && last.length + record.length <= MAX_DATAGRAM_BYTES) {
+      datagrams[datagrams.length - 1] = Buffer.concat([last, record])
+    } else datagrams.push(record)
+  }
+  return datagrams
+}
+
+/** Thrown by the trap; see step 3 above. Compared by identity. */
+const FLIGHT_COMPOSED = new Error('A flight is ready')
+
+const RECORD_HEADER_BYTES = 13
+/** Level warning, description close_notify. */
+const CLOSE_NOTIFY = Buffer.from([1, 0])
+/** 1,200 bytes: what WebRTC sends per datagram everywhere (an IPv6 minimum MTU of 1,280 less 80 for headers and TURN). */
+const MAX_DATAGRAM_BYTES = 1200
+/** 0.2 + 0.4 + 0.8 + 1.6 + 5 × 3.2 = 19 s of trying; ICE has just shown that the path works, so the first repeat is early. */
+const FIRST_REPEAT_MS = 200
+const LONGEST_REPEAT_MS = 3200
+const MAX_ATTEMPTS = 9
+/** A peer repeats a flight fewer than ten times; twice that leaves room for reordering. */
+const MAX_REPEATS = 20
+/** Answers to hellos without a cookie. Each costs a key pair. */
+const MAX_HELLOS = 20
+/** Finished and a few records of data that overtook it. */
+const MAX_EARLY_RECORDS = 8
