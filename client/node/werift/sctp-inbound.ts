@@ -1,0 +1,132 @@
+import { type DataChunk, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp-packet.ts'
+
+/**
+ * The receiving half of an SCTP association, in place of werift's.
+ *
+ * werift's sorts sequence numbers as text, stalls when they wrap, acknowledges every packet by itself, and reassembles without
+ * any bound. This one relies on what the channels here are: ordered and reliable, without interleaving (RFC 8260), so that the
+ * fragments of a message have consecutive numbers and delivery in the order of the numbers is delivery in the order of every
+ * stream. It keeps at most one window of data that came too early, and at most one unfinished message.
+ */
+export interface InboundMessage {
+  readonly streamId: number
+  readonly protocol: number
+  readonly data: Buffer
+}
+
+/** What a peer must never send; the association ends. */
+export class SctpViolation extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'SctpViolation'
+  }
+}
+
+/** 64 KiB: `a=max-message-size` of our descriptions. */
+export const MAX_MESSAGE_BYTES = 65_536
+
+/** 1 MiB, as werift advertises it: 16 messages of the maximum size, or 10 MB/s at 100 ms round trip. */
+export const WINDOW_BYTES = 1_048_576
+
+/** Numbers further ahead are not kept: 2,048 chunks of 512 bytes fill the window, and chunks of 1,100 are usual. */
+const MAX_AHEAD = 2048
+
+/** 1,024 fragments of 64 bytes make the largest message; 60 are usual. */
+const MAX_FRAGMENTS = 1024
+
+/** Each one takes 4 bytes; 64 keep the acknowledgement in one small packet. */
+const MAX_GAPS = 64
+
+export class SctpInbound {
+  readonly #deliver: (message: InboundMessage) => void
+  readonly #early = new Map<number, DataChunk>()
+  #earlyBytes = 0
+  #cumulativeTsn: number
+  #partial: DataChunk[] = []
+  #partialBytes = 0
+
+  /** `cumulativeTsn`: the number before the peer's first. */
+  constructor(cumulativeTsn: number, deliver: (message: InboundMessage) => void) {
+    this.#cumulativeTsn = cumulativeTsn >>> 0
+    this.#deliver = deliver
+  }
+
+  /** Everything up to this number has been received. */
+  get cumulativeTsn(): number {
+    return this.#cumulativeTsn
+  }
+
+  get windowBytes(): number {
+    return WINDOW_BYTES - this.#earlyBytes
+  }
+
+  /** Whether something is missing before the newest chunk. */
+  get hasGaps(): boolean {
+    return this.#early.size > 0
+  }
+
+  /**
+   * Takes a chunk and delivers what it completes.
+   * @returns false for a chunk that was seen before or does not fit the window.
+   * @throws SctpViolation
+   */
+  receive(chunk: DataChunk): boolean {
+    const ahead = (chunk.tsn - this.#cumulativeTsn) >>> 0
+    if (ahead === 0 || ahead > MAX_AHEAD || this.#early.has(chunk.tsn)) return false
+    if (ahead > 1) {
+      if (this.#earlyBytes + chunk.userData.length > WINDOW_BYTES) return false
+      this.#early.set(chunk.tsn, chunk)
+      this.#earlyBytes += chunk.userData.length
+      return true
+    }
+    this.#cumulativeTsn = chunk.tsn
+    this.#append(chunk)
+    this.#catchUp()
+    return true
+  }
+
+  /** What was received beyond the cumulative number, as offsets from it. */
+  gaps(): [number, number][] {
+    const offsets = [...this.#early.keys()].map((tsn) => (tsn - this.#cumulativeTsn) >>> 0).sort((a, b) => a - b)
+    const gaps: [number, number][] = []
+    for (const offset of offsets) {
+      const last = gaps.at(-1)
+      if (last !== undefined && last[1] + 1 === offset) last[1] = offset
+      else if (gaps.length === MAX_GAPS) break
+      else gaps.push([offset, offset])
+    }
+    return gaps
+  }
+
+  #catchUp(): void {
+    for (;;) {
+      const tsn = (this.#cumulativeTsn + 1) >>> 0
+      const chunk = this.#early.get(tsn)
+      if (chunk === undefined) return
+      this.#early.delete(tsn)
+      this.#earlyBytes -= chunk.userData.length
+      this.#cumulativeTsn = tsn
+      this.#append(chunk)
+    }
+  }
+
+  #append(chunk: DataChunk): void {
+    const first = (chunk.flags & FIRST_FRAGMENT) !== 0
+    const open = this.#partial[0]
+    if ((chunk.flags & UNORDERED) !== 0) throw new SctpViolation('Unordered data on an ordered channel')
+    if (first !== (open === undefined)) throw new SctpViolation('Fragments of messages are mixed')
+    if (open !== undefined && (open.streamId !== chunk.streamId || open.protocol !== chunk.protocol)) {
+      throw new SctpViolation('Fragments of one message disagree')
+    }
+    this.#partialBytes += chunk.userData.length
+    if (this.#partialBytes > MAX_MESSAGE_BYTES) throw new SctpViolation(`A message exceeds ${MAX_MESSAGE_BYTES} bytes`)
+    if (this.#partial.length === MAX_FRAGMENTS) throw new SctpViolation(`A message exceeds ${MAX_FRAGMENTS} fragments`)
+    this.#partial.push(chunk)
+    if ((chunk.flags & LAST_FRAGMENT) === 0) return
+    const parts = this.#partial
+    this.#partial = []
+    this.#partialBytes = 0
+    const data = parts.length === 1 ? chunk.userData : Buffer.concat(parts.map((part) => part.userData))
+    this.#deliver({ streamId: chunk.streamId, protocol: chunk.protocol, data })
+  }
+}

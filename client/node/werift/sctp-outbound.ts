@@ -1,0 +1,213 @@
+import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT } from './sctp-packet.ts'
+import type { OutboundChunk, SctpAssociation } from './werift-internals.ts'
+
+/**
+ * The sending half of an SCTP association: what is sent next. werift keeps deciding how much may be in flight, and what was lost.
+ *
+ * werift gives every message a waiter that is woken at every flush (quadratic in the number of waiting messages), serialises a
+ * chunk through half a dozen copies, sends one chunk per packet, and serves channels first come, first served. Here channels
+ * are asked in turn for their next message, only as much is taken from them as is about to be sent, and small chunks share a
+ * packet.
+ */
+
+/** What the association asks of a data channel. */
+export interface OutboundStream {
+  readonly id: number
+  /** Removes the next message from the channel's queue. */
+  takeMessage(): OutboundMessage | undefined
+  /** `bytes` of the messages taken have been handed to the network. */
+  handed(bytes: number): void
+}
+
+export interface OutboundMessage {
+  readonly protocol: number
+  readonly data: Buffer
+}
+
+/** Chunks made ahead of the congestion window: 64 × 1.1 KB, about one message of the maximum size. */
+const MAX_CHUNKS_AHEAD = 64
+
+/**
+ * At most this many packets per acknowledgement (RFC 9260 section 6.1 E asks for some bound and suggests 4, for receivers that
+ * acknowledge every second packet; ours may acknowledge eight at once, and double that lets the window grow).
+ */
+const MAX_BURST_PACKETS = 16
+
+const PACKET_HEADER_BYTES = 12
+
+export class SctpOutbound {
+  readonly #association: SctpAssociation
+  readonly #streams: ReadonlyMap<number, OutboundStream>
+  readonly #sendPacket: (chunks: readonly { readonly bytes: Buffer }[]) => void
+  #lastServed = -1
+
+  constructor(
+    association: SctpAssociation,
+    streams: ReadonlyMap<number, OutboundStream>,
+    sendPacket: (chunks: readonly { readonly bytes: Buffer }[]) => void,
+  ) {
+    this.#association = association
+    this.#streams = streams
+    this.#sendPacket = sendPacket
+  }
+
+  /** Sends what the windows allow: first what was lost, then what is new. */
+  transmit(): void {
+    const association = this.#association
+    if (association.isStopped) return
+    const burst = MAX_BURST_PACKETS * association.maxPayloadSize
+    const limit = Math.min(association.cwnd, association.flightSize + burst)
+    this.#retransmit(limit)
+    const packet = new PacketInTheMaking(association.mtu, this.#sendPacket)
+    for (;;) {
+      if (association.outboundQueue.length === 0 && !this.#fill()) break
+      const chunk = association.outboundQueue[0]!
+      const blocked = association.flightSize >= limit || association.peerRwnd === 0
+      // A chunk larger than the peer's window may still go out alone, to probe it (RFC 9260 section 6.1 A).
+      if (blocked || (chunk.bookSize > association.peerRwnd && association.flightSize > 0)) break
+      association.outboundQueue.shift()
+      association.sentQueue.push(chunk)
+      association.flightSizeIncrease(chunk)
+      chunk.sentCount = 1
+      chunk.sentTime = Date.now() / 1000
+      packet.add(chunk)
+      this.#streams.get(chunk.streamId)?.handed(chunk.bookSize)
+    }
+    packet.flush()
+    if (association.sentQueue.length > 0 && association.timer3Handle === undefined) association.timer3Start()
+  }
+
+  /** Whether every message of a stream has reached the peer. */
+  isDrained(streamId: number): boolean {
+    const { outboundQueue, sentQueue } = this.#association
+    const ofStream = (chunk: OutboundChunk) => chunk.streamId === streamId
+    return !outboundQueue.some(ofStream) && !sentQueue.some(ofStream)
+  }
+
+  #retransmit(limit: number): void {
+    const association = this.#association
+    const packet = new PacketInTheMaking(association.mtu, this.#sendPacket)
+    association.sentQueue.every((chunk, index) => {
+      if (!chunk.retransmit) return true
+      if (association.fastRecoveryTransmit) association.fastRecoveryTransmit = false
+      else if (association.flightSize >= limit) return false
+      association.flightSizeIncrease(chunk)
+      chunk.misses = 0
+      chunk.retransmit = false
+      chunk.sentCount += 1
+      packet.add(chunk)
+      if (index === 0) association.timer3Restart()
+      return true
+    })
+    packet.flush()
+  }
+
+  /** Cuts the next message of the next channel into chunks. */
+  #fill(): boolean {
+    const association = this.#association
+    let filled = false
+    while (association.outboundQueue.length < MAX_CHUNKS_AHEAD) {
+      const taken = this.#takeInTurn()
+      if (taken === undefined) return filled
+      this.#cut(taken.streamId, taken.message)
+      filled = true
+    }
+    return filled
+  }
+
+  #takeInTurn(): { streamId: number; message: OutboundMessage } | undefined {
+    const ids = [...this.#streams.keys()]
+    const start = ids.findIndex((id) => id > this.#lastServed)
+    for (let step = 0; step < ids.length; step += 1) {
+      const streamId = ids[(Math.max(0, start) + step) % ids.length]!
+      const message = this.#streams.get(streamId)!.takeMessage()
+      if (message === undefined) continue
+      this.#lastServed = streamId
+      return { streamId, message }
+    }
+    return undefined
+  }
+
+  #cut(streamId: number, { protocol, data }: OutboundMessage): void {
+    const association = this.#association
+    const streamSequence = association.outboundStreamSeq[streamId] ?? 0
+    for (let at = 0; at < data.length; at += association.maxPayloadSize) {
+      const part = data.subarray(at, at + association.maxPayloadSize)
+      const flags = (at === 0 ? FIRST_FRAGMENT : 0) | (at + part.length === data.length ? LAST_FRAGMENT : 0)
+      association.outboundQueue.push(
+        new DataOut({ flags, tsn: association.localTsn, streamId, streamSequence, protocol, data: part }),
+      )
+      association.localTsn = (association.localTsn + 1) >>> 0
+    }
+    association.outboundStreamSeq[streamId] = (streamSequence + 1) & 0xffff
+  }
+}
+
+/** Collects chunks until a packet is full. */
+class PacketInTheMaking {
+  readonly #maxBytes: number
+  readonly #send: (chunks: readonly { readonly bytes: Buffer }[]) => void
+  #chunks: OutboundChunk[] = []
+  #bytes = PACKET_HEADER_BYTES
+
+  constructor(maxBytes: number, send: (chunks: readonly { readonly bytes: Buffer }[]) => void) {
+    this.#maxBytes = maxBytes
+    this.#send = send
+  }
+
+  add(chunk: OutboundChunk): void {
+    if (this.#bytes + chunk.bytes.length > this.#maxBytes) this.flush()
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.bytes.length
+  }
+
+  flush(): void {
+    if (this.#chunks.length > 0) this.#send(this.#chunks)
+    this.#chunks = []
+    this.#bytes = PACKET_HEADER_BYTES
+  }
+}
+
+const DATA_HEADER_BYTES = 16
+
+/** A DATA chunk in flight, in the shape werift's loss recovery works on, serialised once. */
+class DataOut implements OutboundChunk {
+  readonly type = DATA
+  readonly flags: number
+  readonly tsn: number
+  readonly streamId: number
+  readonly bookSize: number
+  readonly bytes: Buffer
+  retransmit = false
+  acked = false
+  abandoned = false
+  misses = 0
+  sentCount = 0
+  sentTime: number | undefined
+
+  constructor(o: {
+    flags: number
+    tsn: number
+    streamId: number
+    streamSequence: number
+    protocol: number
+    data: Buffer
+  }) {
+    this.flags = o.flags
+    this.tsn = o.tsn
+    this.streamId = o.streamId
+    this.bookSize = o.data.length
+    const length = DATA_HEADER_BYTES + o.data.length
+    const bytes = Buffer.allocUnsafe((length + 3) & ~3)
+    bytes.writeUInt32BE(0, bytes.length - 4)
+    bytes[0] = DATA
+    bytes[1] = o.flags
+    bytes.writeUInt16BE(length, 2)
+    bytes.writeUInt32BE(o.tsn, 4)
+    bytes.writeUInt16BE(o.streamId, 8)
+    bytes.writeUInt16BE(o.streamSequence, 10)
+    bytes.writeUInt32BE(o.protocol, 12)
+    o.data.copy(bytes, DATA_HEADER_BYTES)
+    this.bytes = bytes
+  }
+}
