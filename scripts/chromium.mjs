@@ -44,12 +44,13 @@ export function findChromium(env = process.env) {
  * Throws {@link NO_CHROMIUM} with the reason when no browser can be had.
  *
  * @param {NodeJS.ProcessEnv} [env]
+ * @param {() => number} [getUserId] 0 is root
  * @returns {Promise<string>}
  */
-export async function requireChromium(env = process.env) {
+export async function requireChromium(env = process.env, getUserId = () => process.getuid?.() ?? -1) {
   const found = findChromium(env)
   if (found !== undefined) return found
-  if (process.getuid?.() !== 0) throw new Error(NO_CHROMIUM)
+  if (getUserId() !== 0) throw new Error(NO_CHROMIUM)
   console.log('No Chromium found; installing it with apt (this takes a minute, once)')
   const aptEnv = { ...env, DEBIAN_FRONTEND: 'noninteractive' }
   for (const args of [['update'], ['install', '-y', '--no-install-recommends', 'chromium']]) {
