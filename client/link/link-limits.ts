@@ -1,0 +1,108 @@
+/** Every bound of a link. All can be lowered or raised by the application; both sides need not agree. */
+export interface LinkLimits {
+  /** Encoded bytes of one PacketBody. */
+  readonly maxBodyBytes: number
+  /** Unacknowledged frames and bytes while the direct path carries the link. */
+  readonly directWindowFrames: number
+  readonly directWindowBytes: number
+  /** The same while the relay path does. Small, so that a change of path has little to send again. */
+  readonly relayWindowFrames: number
+  readonly relayWindowBytes: number
+  /** Room beyond the window that only control frames, openings, resets and credit may use. */
+  readonly urgentReserveFrames: number
+  readonly urgentReserveBytes: number
+  /** Frames and bytes kept while an earlier frame is missing. What does not fit is dropped and comes again. */
+  readonly reorderFrames: number
+  readonly reorderBytes: number
+  /** Longest time that an acknowledgement waits for a packet to travel in. */
+  readonly ackDelayMs: number
+  /** A packet of its own carries the acknowledgement of every so many packets. */
+  readonly ackEveryPackets: number
+  /** Retransmission timeout before the first round trip was measured (RFC 6298 section 2.1). */
+  readonly initialRtoMs: number
+  /** Floor of the timeout, by path. */
+  readonly minRelayRtoMs: number
+  readonly minDirectRtoMs: number
+  /** Ceiling of the timeout, backoff included. */
+  readonly maxRtoMs: number
+  /** A usable direct path that was silent this long is asked for a Pong. */
+  readonly pingMs: number
+  /** A direct path without any packet, or without progress, for this long is dead. */
+  readonly directDeadMs: number
+  /** How long `Link.ping` waits for the Pong. */
+  readonly pingTimeoutMs: number
+  /** The link closes when the relay path brings no progress for this long while something waits. */
+  readonly noProgressMs: number
+  /** The same while there is no usable path at all. */
+  readonly pathlessMs: number
+  /** Channels that each side may have opened and not yet closed. */
+  readonly maxChannels: number
+  /** Most credit a channel's sender may have ahead of the reader; grows to it from INITIAL_CREDIT_BYTES. */
+  readonly maxChannelWindowBytes: number
+  /** One message, in either direction. */
+  readonly maxMessageBytes: number
+  /** Incomplete and not yet read long messages of all channels together. */
+  readonly maxReassemblyBytes: number
+  /** Messages and bytes queued for sending on one channel. Overflow: `sendMessage` is refused. */
+  readonly maxQueuedMessages: number
+  readonly maxQueuedBytes: number
+  /** Bytes queued by a channel's `writable`. Overflow: the write waits. */
+  readonly maxStreamQueueBytes: number
+  /** Received messages that wait for the reader of one channel. Overflow: the channel is reset. */
+  readonly maxUnreadMessages: number
+  /** Control frames, openings and resets that wait to be sent. Overflow: the link closes. */
+  readonly maxUrgentFrames: number
+}
+
+const KIB = 1_024
+const MIB = 1_024 * KIB
+
+/** What one channel's other side may send before any ChannelCredit: fixed by link.proto, ChannelOpen.credit. */
+export const INITIAL_CREDIT_BYTES = 262_144
+
+/** Largest ChannelData.data (link.proto). */
+export const MAX_DATA_BYTES = 16_000
+
+export const DEFAULT_LINK_LIMITS: LinkLimits = {
+  // 16.5 KiB: the largest frame (an SDP of 16 KiB) and 512 bytes for acknowledgements and field headers.
+  maxBodyBytes: 16 * KIB + 512,
+  // 1 MiB in flight carries 20 MB/s over a round trip of 50 ms; 2,048 frames carry 40,000 small messages per second.
+  directWindowFrames: 2_048,
+  directWindowBytes: MIB,
+  // 256 KiB: five full envelopes of 48 KiB, one server's patience with a slow reader four times over.
+  relayWindowFrames: 256,
+  relayWindowBytes: 256 * KIB,
+  // 64 KiB: four largest frames.
+  urgentReserveFrames: 64,
+  urgentReserveBytes: 64 * KIB,
+  // Twice the largest window of a sender, so a sender with this code's defaults never overflows it.
+  reorderFrames: 4_096,
+  reorderBytes: 4 * MIB,
+  ackDelayMs: 25,
+  ackEveryPackets: 2,
+  initialRtoMs: 1_000,
+  // 500 ms: ten times the pace of a pair on a server (20 envelopes per second), the acknowledgement's delay included.
+  minRelayRtoMs: 500,
+  // A data channel repeats by itself: a timeout here means that something was dropped above it, which is rare.
+  minDirectRtoMs: 1_000,
+  maxRtoMs: 10_000,
+  pingMs: 5_000,
+  // Three pings.
+  directDeadMs: 15_000,
+  pingTimeoutMs: 15_000,
+  noProgressMs: 30_000,
+  // Long enough for a server to restart and for the session to come back with backoff.
+  pathlessMs: 120_000,
+  maxChannels: 256,
+  maxChannelWindowBytes: MIB,
+  maxMessageBytes: 16 * MIB,
+  // Four largest messages.
+  maxReassemblyBytes: 64 * MIB,
+  maxQueuedMessages: 131_072,
+  // Two largest messages.
+  maxQueuedBytes: 32 * MIB,
+  maxStreamQueueBytes: 64 * KIB,
+  // 262,144 bytes of initial credit in messages of 4 bytes.
+  maxUnreadMessages: 65_536,
+  maxUrgentFrames: 1_024,
+}
