@@ -79,6 +79,11 @@ export class Attachments {
     else if (frame.case === 'detach') this.#queue.run(() => this.#remoteDetach(frame.value))
   }
 
+  /** Runs `task` when every control frame before it is dealt with. */
+  after(task: () => void): void {
+    this.#queue.run(task)
+  }
+
   channel(channel: LinkChannel): void {
     this.#queue.run(() => {
       const attachment = this.#topics.get(toHex(channel.topic))

@@ -40,7 +40,10 @@ export class LinkedPeer {
         if (error.reason === ErrorReason.RECIPIENT_ABSENT) this.relayError = error
       },
       effects: {
-        control: (frame) => (frame.case === 'rtc' ? this.direct.receive(frame.value) : this.attachments.control(frame)),
+        control: (frame) => {
+          if (frame.case === 'rtc') this.attachments.after(() => this.direct.receive(frame.value))
+          else this.attachments.control(frame)
+        },
         channel: (channel) => this.attachments.channel(channel),
         pathChanged: () => options.onChange(),
         directDead: (error) => this.direct.fail(error),

@@ -12,24 +12,27 @@ import {
   type VerifiedRecord,
 } from '@mesh/core'
 import type { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
-import type { Packet, Signal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import type { Hello, HelloReply, Knock, Packet, Refusal, Signal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import type { SessionLimits } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import type { LinkChannel, PathName } from '../link/index.ts'
 import { sameProcess } from '../signal/session-order.ts'
-import { type Exports, linkKeys, requireOwnRecord, sealTo } from './handshake.ts'
+import { linkKeys, requireOwnRecord, sealTo } from './handshake.ts'
 import { LinkedPeer } from './linked-peer.ts'
 import { OrderedQueue } from './ordered-queue.ts'
+import { CALL_TIMEOUT_MS, OutgoingCall } from './outgoing-call.ts'
 import type { RtcFactory, RtcIceServer } from './rtc.ts'
 import type { TopicHandle } from './topic-handle.ts'
+import { type Want, Wants } from './wants.ts'
 
 /**
  * The one connection to another peer, whatever the number of swarms they share:
  *
- *   idle ── wanted ──▶ calling (lower key: Hello sent)  ── HelloReply ──▶ linked
- *     ▲                knocking (higher key: Knock sent) ── Hello ──────▶   │
- *     └───────── refused, timed out, link closed: backoff ◀────────────────┘
+ *   idle ── wanted ──▶ calling (lower key: Hello sent)   ── HelloReply ──▶ linked
+ *     ▲                waiting (higher key: knocks)      ── Hello ───────▶   │
+ *     └───────── refused, timed out, link closed: backoff ◀─────────────────┘
  *
- * It is wanted as long as at least one swarm wants it; what is wanted is stored, and every event compares it with what is.
+ * It is wanted as long as at least one swarm wants it; what is wanted is stored (Wants), and every event compares it with
+ * what is (#reconcile). After an hour, or 2^32 packets, the lower key calls again to replace the link's keys.
  */
 export interface ConnectionContext {
   readonly clock: Clock
@@ -50,42 +53,29 @@ export interface ConnectionContext {
   readonly unused: (connection: PeerConnection) => void
 }
 
-interface Want {
-  readonly handle: TopicHandle
-  record: VerifiedRecord
-  /** The directory lists the peer in this topic. */
-  listed: boolean
-}
-
 type State =
   | { readonly kind: 'idle' }
-  | { readonly kind: 'calling'; readonly call: Call }
+  | { readonly kind: 'calling'; readonly call: OutgoingCall; readonly endTurn: () => void }
   | { readonly kind: 'linked'; readonly linked: LinkedPeer; readonly order: bigint }
 
-interface Call {
+interface SentReply {
   readonly connectionId: Uint8Array
-  readonly want: Want
+  readonly handle: TopicHandle
   readonly toSession: Uint8Array
-  readonly startedAtMs: number
-  readonly endTurn: () => void
-  payload: Uint8Array | undefined
-  exported: Uint8Array | undefined
-  /** Packets that overtook the HelloReply. */
-  readonly early: { connectionId: Uint8Array; packets: readonly Packet[] }[]
+  readonly payload: Uint8Array
 }
 
-const EMPTY = new Uint8Array(0)
+const NO_CONNECTION = new Uint8Array(0)
 /** Signals and verifications of one peer under way at once. */
 const MAX_PENDING_SIGNALS = 64
-const MAX_EARLY_BATCHES = 16
-const HELLO_REPEAT_MS = 2_000
-const OPEN_TIMEOUT_MS = 10_000
 /** The lower key calls at once when both are online; a knock before that would only double the traffic. */
 const KNOCK_AFTER_MS = 1_000
+const KNOCK_AGAIN_MS = 2_000
 const BACKOFF = { initialMs: 500, maxMs: 60_000, floorMs: 100 }
 const STABLE_MS = 5_000
 const REKEY_AFTER_MS = 3_600_000
-const REKEY_AFTER_PACKETS = 2n ** 32n - 2n ** 16n
+/** Below the 2^32 packets a key may seal (MAX_PACKETS_PER_KEY), by a minute of the fastest link. */
+const REKEY_AFTER_PACKETS = 2n ** 32n - 2n ** 24n
 const REKEY_CHECK_MS = 60_000
 
 export class PeerConnection {
@@ -93,15 +83,16 @@ export class PeerConnection {
   readonly id: string
   readonly role: 'lower' | 'higher'
   readonly #context: ConnectionContext
-  readonly #wants = new Map<string, Want>()
+  readonly #wants = new Wants()
   readonly #signals: OrderedQueue
   readonly #backoff: Backoff
   #state: State = { kind: 'idle' }
-  #timer: Timer | undefined
-  #rekeyTimer: Timer | undefined
-  #rekey: { connectionId: Uint8Array; exported: Uint8Array; order: bigint } | undefined
-  #reply: { connectionId: Uint8Array; to: Want; payload: Uint8Array } | undefined
-  #linkedAtMs = 0
+  /** While idle: when to try again. */
+  #retry: Timer | undefined
+  #rekeyCheck: Timer | undefined
+  #rekeying: OutgoingCall | undefined
+  #reply: SentReply | undefined
+  #keyedAtMs = 0
   #signalSeq = 0n
   #closed = false
   /** Why the last try for a link failed. */
@@ -113,9 +104,7 @@ export class PeerConnection {
     this.id = formatPeerId(key)
     this.role = role
     this.#backoff = new Backoff({ ...BACKOFF, random: context.random })
-    this.#signals = new OrderedQueue(MAX_PENDING_SIGNALS, (error) => {
-      this.lastError = error
-    })
+    this.#signals = new OrderedQueue(MAX_PENDING_SIGNALS, (error) => this.#note(error))
   }
 
   get state(): 'idle' | 'calling' | 'linked' {
@@ -132,31 +121,22 @@ export class PeerConnection {
 
   /** A swarm wants this peer, or has a newer record of it. */
   want(handle: TopicHandle, record: VerifiedRecord): void {
-    const known = this.#wants.get(handle.name)
-    if (known) {
-      known.record = record
-      known.listed = true
-    } else {
-      this.#wants.set(handle.name, { handle, record, listed: true })
-    }
+    this.#wants.set(handle, record)
     this.#recordChanged(record)
     this.#reconcile()
   }
 
   /** The directory no longer lists the peer. `said`: its own signed LEAVE says so, and then the link ends at once. */
   unlisted(handle: TopicHandle, said: boolean): void {
-    const want = this.#wants.get(handle.name)
-    if (!want) return
-    want.listed = false
     if (said) return this.unwant(handle, new MeshError(ErrorReason.PEER_LEFT, 'the peer left the swarm'))
-    this.#reconcile()
+    if (this.#wants.unlist(handle)) this.#reconcile()
   }
 
   /** A swarm does not want this peer any more. */
   unwant(handle: TopicHandle, error?: MeshError): void {
-    if (!this.#wants.delete(handle.name)) return
+    if (!this.#wants.delete(handle)) return
     this.linked?.attachments.detach(handle.name, error)
-    if (this.#state.kind === 'calling' && this.#state.call.want.handle === handle) this.#endCall()
+    if (this.#state.kind === 'calling' && this.#state.call.handle === handle) this.#endCall()
     this.#reconcile()
   }
 
@@ -164,17 +144,15 @@ export class PeerConnection {
   signalChanged(newSession: boolean): void {
     if (newSession) {
       this.#reply = undefined
-      this.#rekey = undefined
-      if (this.#state.kind === 'calling') this.#endCall()
+      this.#endRekeying()
+      this.#endCall()
     }
     this.#reconcile()
   }
 
   /** Tries again now what waits for a backoff. */
   retry(): void {
-    this.#backoff.reset()
-    this.#timer?.cancel()
-    this.#timer = undefined
+    this.#tryNow()
     this.linked?.direct.retry()
     this.#reconcile()
   }
@@ -198,6 +176,127 @@ export class PeerConnection {
     })
   }
 
+  receivePackets(connectionId: Uint8Array, packets: readonly Packet[]): void {
+    const state = this.#state
+    if (state.kind === 'linked') state.linked.receiveRelayed(connectionId, packets)
+    else if (state.kind === 'calling' && state.call.isFor(connectionId)) state.call.hold({ connectionId, packets })
+  }
+
+  /** Says goodbye and forgets everything. */
+  close(error: MeshError): void {
+    this.#closed = true
+    this.#wants.clear()
+    this.#retry?.cancel()
+    this.#endCall()
+    this.linked?.close(error)
+  }
+
+  /** Compares what is wanted with what is. */
+  #reconcile(): void {
+    if (this.#closed) return
+    const { relayUp, unused } = this.#context
+    const listed = this.#wants.listed()
+    if (this.#state.kind === 'linked') return this.#reconcileLink(this.#state.linked, listed !== undefined)
+    if (this.#wants.size === 0) {
+      this.#retry?.cancel()
+      return unused(this)
+    }
+    if (this.#state.kind === 'calling' || this.#retry || !listed || !relayUp()) return
+    if (this.role === 'lower') this.#call().catch((error: unknown) => this.#failed(MeshError.from(error)))
+    else this.#later(KNOCK_AFTER_MS, () => this.#knock())
+  }
+
+  #reconcileLink(linked: LinkedPeer, listed: boolean): void {
+    linked.setRelay(listed && this.#context.relayUp())
+    // The server says the peer is gone, and no live path says otherwise.
+    if (!listed && linked.path !== 'direct')
+      return linked.close(new MeshError(ErrorReason.PEER_LEFT, 'the peer is gone'))
+    for (const { handle } of this.#wants) linked.attachments.attach(handle)
+  }
+
+  #later(delayMs: number, run: () => void): void {
+    this.#retry?.cancel()
+    this.#retry = this.#context.clock.schedule(delayMs, () => {
+      this.#retry = undefined
+      run()
+    })
+  }
+
+  #tryNow(): void {
+    this.#backoff.reset()
+    this.#retry?.cancel()
+    this.#retry = undefined
+  }
+
+  /** Lower key: waits for a turn, then calls. */
+  async #call(): Promise<void> {
+    // Holds further calls off while this one waits for its turn.
+    this.#later(CALL_TIMEOUT_MS, () => this.#reconcile())
+    const endTurn = await this.#context.linkTurn()
+    const want = this.#wants.listed()
+    if (this.#state.kind !== 'idle' || this.#closed || !want) return endTurn()
+    this.#retry?.cancel()
+    this.#retry = undefined
+    const call = this.#makeCall(want, NO_CONNECTION, () => this.#failed(this.lastError ?? linkTimeout()))
+    if (!call) return endTurn()
+    this.#setState({ kind: 'calling', call, endTurn })
+    await call.start()
+  }
+
+  #makeCall(want: Want, previousConnectionId: Uint8Array, onTimeout: () => void): OutgoingCall | undefined {
+    const { clock, random, send } = this.#context
+    const self = want.handle.self()
+    return (
+      self &&
+      new OutgoingCall({
+        clock,
+        handle: want.handle,
+        self,
+        remote: want.record,
+        connectionId: random.bytes(16),
+        previousConnectionId,
+        seq: this.#nextSeq(),
+        send: (toSession, payload) => {
+          send(this.key, want.handle.topic, toSession, payload).catch((error: MeshError) => this.#note(error))
+        },
+        onTimeout,
+      })
+    )
+  }
+
+  #endCall(): void {
+    if (this.#state.kind !== 'calling') return
+    const { call, endTurn } = this.#state
+    call.end()
+    endTurn()
+    this.#setState({ kind: 'idle' })
+  }
+
+  #failed(error: MeshError): void {
+    this.#endCall()
+    if (this.#closed || this.#state.kind !== 'idle') return
+    this.#note(error)
+    this.#later(Math.max(this.#backoff.next(), error.retryAfterMs), () => this.#reconcile())
+  }
+
+  /** Higher key: asks for a Hello, until there is a link. */
+  #knock(): void {
+    const want = this.#wants.listed()
+    const self = want?.handle.self()
+    if (!want || !self || this.#state.kind !== 'idle') return
+    this.#later(Math.max(this.#backoff.next(), KNOCK_AGAIN_MS), () => this.#knock())
+    const body: Signal['body'] = { case: 'knock', value: { $typeName: 'mesh.peer.v1.Knock', record: self.record } }
+    this.#answer(want, new Uint8Array(16), body).catch((error: unknown) => this.#note(MeshError.from(error)))
+  }
+
+  /** Seals one signal to the session in the record and sends it. */
+  async #answer(want: Want, connectionId: Uint8Array, body: Signal['body']): Promise<void> {
+    const self = want.handle.self()
+    if (!self) return
+    const { payload } = await sealTo(self, want.record, this.#nextSeq(), connectionId, body)
+    await this.#context.send(this.key, want.handle.topic, want.record.record.sessionId, payload)
+  }
+
   async #dispatch(handle: TopicHandle, signal: Signal, exported: Uint8Array, replayed: boolean): Promise<void> {
     if (replayed) return this.#repeatReply(signal)
     switch (signal.body.case) {
@@ -212,216 +311,78 @@ export class PeerConnection {
     }
   }
 
-  receivePackets(connectionId: Uint8Array, packets: readonly Packet[]): void {
-    const state = this.#state
-    if (state.kind === 'linked') return state.linked.receiveRelayed(connectionId, packets)
-    if (state.kind !== 'calling' || !equalBytes(state.call.connectionId, connectionId)) return
-    if (state.call.early.length < MAX_EARLY_BATCHES) state.call.early.push({ connectionId, packets })
-  }
-
-  /** Says goodbye and forgets everything. */
-  close(error: MeshError): void {
-    this.#closed = true
-    this.#wants.clear()
-    this.#timer?.cancel()
-    if (this.#state.kind === 'calling') this.#endCall()
-    this.linked?.close(error)
-  }
-
-  /** Compares what is wanted with what is. */
-  #reconcile(): void {
-    if (this.#closed) return
-    const state = this.#state
-    const listed = [...this.#wants.values()].some((want) => want.listed)
-    if (state.kind === 'linked') {
-      state.linked.setRelay(listed && this.#context.relayUp())
-      // The server says the peer is gone, and no live path says otherwise.
-      if (!listed && state.linked.path !== 'direct') {
-        return state.linked.close(new MeshError(ErrorReason.PEER_LEFT, 'the peer is gone'))
-      }
-      for (const { handle } of this.#wants.values()) state.linked.attachments.attach(handle)
-      return
-    }
-    if (this.#wants.size === 0) {
-      this.#timer?.cancel()
-      return this.#context.unused(this)
-    }
-    if (state.kind === 'idle' && listed && !this.#timer && this.#context.relayUp()) this.#approach()
-  }
-
-  #approach(): void {
-    if (this.role === 'lower') this.#call().catch((error: unknown) => this.#failed(MeshError.from(error)))
-    else this.#later(KNOCK_AFTER_MS, () => this.#knock())
-  }
-
-  #later(delayMs: number, run: () => void): void {
-    this.#timer?.cancel()
-    this.#timer = this.#context.clock.schedule(delayMs, () => {
-      this.#timer = undefined
-      run()
-    })
-  }
-
-  /** Lower key: seals a Hello and repeats it until it is answered or the time is up. */
-  async #call(): Promise<void> {
-    const want = this.#callable()
-    if (!want) return
-    const { clock, random } = this.#context
-    this.#later(OPEN_TIMEOUT_MS, () => this.#failed(linkTimeout()))
-    const endTurn = await this.#context.linkTurn()
-    const self = want.handle.self()
-    if (this.#state.kind !== 'idle' || !self || this.#wants.get(want.handle.name) !== want) return endTurn()
-    const call: Call = {
-      connectionId: random.bytes(16),
-      want,
-      toSession: want.record.record.sessionId,
-      startedAtMs: clock.monotonicMs(),
-      endTurn,
-      payload: undefined,
-      exported: undefined,
-      early: [],
-    }
-    this.#setState({ kind: 'calling', call })
-    const body = { $typeName: 'mesh.peer.v1.Hello' as const, record: self.record, previousConnectionId: EMPTY }
-    const sealed = await sealTo(self, want.record, this.#nextSeq(), call.connectionId, { case: 'hello', value: body })
-    call.payload = sealed.payload
-    call.exported = sealed.exported
-    this.#repeatHello(call)
-  }
-
-  #repeatHello(call: Call): void {
-    if (this.#state.kind !== 'calling' || this.#state.call !== call || !call.payload) return
-    const elapsedMs = this.#context.clock.monotonicMs() - call.startedAtMs
-    if (elapsedMs >= OPEN_TIMEOUT_MS) return this.#failed(this.lastError ?? linkTimeout())
-    this.#later(HELLO_REPEAT_MS, () => this.#repeatHello(call))
-    this.#context.send(this.key, call.want.handle.topic, call.toSession, call.payload).catch((error: MeshError) => {
-      this.lastError = error
-    })
-  }
-
-  #endCall(): void {
-    if (this.#state.kind !== 'calling') return
-    this.#state.call.endTurn()
-    this.#timer?.cancel()
-    this.#timer = undefined
-    this.#setState({ kind: 'idle' })
-  }
-
-  #failed(error: MeshError): void {
-    this.#endCall()
-    if (this.#closed || this.#state.kind !== 'idle') return
-    this.lastError = error
-    this.#later(Math.max(this.#backoff.next(), error.retryAfterMs), () => this.#reconcile())
-    for (const { handle } of this.#wants.values()) handle.changed(this)
-  }
-
-  /** Higher key: asks for a Hello. */
-  #knock(): void {
-    const want = this.#callable()
-    const self = want?.handle.self()
-    if (!want || !self || this.#state.kind !== 'idle') return
-    this.#later(Math.max(this.#backoff.next(), HELLO_REPEAT_MS), () => this.#knock())
-    const body = { $typeName: 'mesh.peer.v1.Knock' as const, record: self.record }
-    this.#seal(want, new Uint8Array(16), { case: 'knock', value: body }).catch((error: unknown) => {
-      this.lastError = MeshError.from(error)
-    })
-  }
-
-  /** A topic the peer is listed in and this side can be reached under. */
-  #callable(): Want | undefined {
-    return [...this.#wants.values()].find((want) => want.listed && want.handle.self() !== undefined)
-  }
-
-  async #seal(want: Want, connectionId: Uint8Array, body: Signal['body']): Promise<void> {
-    const self = want.handle.self()
-    if (!self) throw new MeshError(ErrorReason.UNREACHABLE, 'there is no session to send from', { retryable: true })
-    const { payload } = await sealTo(self, want.record, this.#nextSeq(), connectionId, body)
-    await this.#context.send(this.key, want.handle.topic, want.record.record.sessionId, payload)
-  }
-
-  /** Higher key: verifies, answers, and has a link. */
-  async #onHello(handle: TopicHandle, signal: Signal, hello: HelloBody, exported: Uint8Array): Promise<void> {
+  /** Higher key: verifies, answers, and has a link (or new keys for the one it has). */
+  async #onHello(handle: TopicHandle, signal: Signal, hello: Hello, exported: Uint8Array): Promise<void> {
     const self = handle.self()
     if (this.role !== 'higher' || !self || !hello.record) return
     const record = await handle.verify(hello.record)
     requireOwnRecord(signal, record)
-    const want: Want = { handle, record, listed: true }
-    if (!handle.accepts(record)) {
-      const error = new MeshError(ErrorReason.LINK_REFUSED, 'this side has no room for another peer')
-      const value = { $typeName: 'mesh.peer.v1.Refusal' as const, error: error.toDetail() }
-      return this.#seal(want, signal.connectionId, { case: 'refusal', value })
-    }
-    const state = this.#state
-    const rekeyed =
-      state.kind === 'linked' && equalBytes(state.linked.connectionId, hello.previousConnectionId ?? EMPTY)
-        ? state.linked
-        : undefined
-    const body = { $typeName: 'mesh.peer.v1.HelloReply' as const, record: self.record, resumed: rekeyed !== undefined }
-    const reply = await sealTo(self, record, this.#nextSeq(), signal.connectionId, { case: 'helloReply', value: body })
-    const exports = { hello: exported, helloReply: reply.exported }
-    const keys = await linkKeys(self, record, 'higher', signal.connectionId, exports)
-    this.#reply = { connectionId: signal.connectionId, to: want, payload: reply.payload }
-    this.#sendReply()
-    if (rekeyed) return rekeyed.rekey(signal.connectionId, keys, false)
-    this.#wants.set(handle.name, want)
-    this.#openLink(keys, signal.connectionId, record)
+    if (!handle.accepts(record)) return this.#refuse({ handle, record, listed: true }, signal)
+    const { connectionId } = signal
+    const current = this.linked
+    const rekeyed = current && equalBytes(current.connectionId, hello.previousConnectionId) ? current : undefined
+    const reply = await sealTo(self, record, this.#nextSeq(), connectionId, {
+      case: 'helloReply',
+      value: { $typeName: 'mesh.peer.v1.HelloReply', record: self.record, resumed: rekeyed !== undefined },
+    })
+    const keys = await linkKeys(self, record, 'higher', connectionId, { hello: exported, helloReply: reply.exported })
+    this.#reply = { connectionId, handle, toSession: record.record.sessionId, payload: reply.payload }
+    this.#sendReply(this.#reply)
+    if (rekeyed) return rekeyed.rekey(connectionId, keys, false)
+    this.#wants.set(handle, record)
+    this.#openLink(keys, connectionId, record)
+  }
+
+  #refuse(want: Want, signal: Signal): Promise<void> {
+    const error = new MeshError(ErrorReason.LINK_REFUSED, 'this side has no room for another peer').toDetail()
+    const body: Signal['body'] = { case: 'refusal', value: { $typeName: 'mesh.peer.v1.Refusal', error } }
+    return this.#answer(want, signal.connectionId, body)
   }
 
   #repeatReply(signal: Signal): void {
-    if (signal.body.case === 'hello' && this.#reply && equalBytes(this.#reply.connectionId, signal.connectionId))
-      this.#sendReply()
+    const reply = this.#reply
+    if (reply && signal.body.case === 'hello' && equalBytes(reply.connectionId, signal.connectionId))
+      this.#sendReply(reply)
   }
 
-  #sendReply(): void {
-    if (!this.#reply) return
-    const { to, payload } = this.#reply
-    this.#context.send(this.key, to.handle.topic, to.record.record.sessionId, payload).catch((error: MeshError) => {
-      this.lastError = error
-    })
+  #sendReply({ handle, toSession, payload }: SentReply): void {
+    this.#context.send(this.key, handle.topic, toSession, payload).catch((error: MeshError) => this.#note(error))
   }
 
-  /** Lower key: the other side answered the Hello, or the rekeying. */
-  async #onHelloReply(signal: Signal, reply: HelloBody, exported: Uint8Array): Promise<void> {
-    const rekey = this.#rekey
-    if (rekey && equalBytes(rekey.connectionId, signal.connectionId)) return this.#onRekeyed(signal, reply, exported)
+  /** Lower key: the other side answered a call. */
+  async #onHelloReply(signal: Signal, reply: HelloReply, exported: Uint8Array): Promise<void> {
     const state = this.#state
-    if (state.kind !== 'calling' || !equalBytes(state.call.connectionId, signal.connectionId)) return
-    const { call } = state
-    const self = call.want.handle.self()
-    if (!self || !call.exported || !reply.record) return
-    const record = await call.want.handle.verify(reply.record)
+    const calling = state.kind === 'calling' ? state.call : undefined
+    const call = [calling, this.#rekeying].find((candidate) => candidate?.isFor(signal.connectionId))
+    if (!call?.exported || !reply.record) return
+    const record = await call.handle.verify(reply.record)
     requireOwnRecord(signal, record)
-    const keys = await this.#keys(call.want, record, call.connectionId, { hello: call.exported, helloReply: exported })
+    const exports = { hello: call.exported, helloReply: exported }
+    const keys = await linkKeys(call.self, record, 'lower', call.connectionId, exports)
+    if (call === this.#rekeying) return this.#onRekeyed(call, reply, keys)
     if (this.#state !== state) return
-    call.want.record = record
     this.#endCall()
+    this.#wants.set(call.handle, record)
     this.#openLink(keys, call.connectionId, record)
-    for (const { connectionId, packets } of call.early) this.receivePackets(connectionId, packets)
+    for (const early of call.early) this.receivePackets(early.connectionId, early.packets)
   }
 
-  #onRefusal(signal: Signal, refusal: { error?: Parameters<typeof MeshError.fromDetail>[0] | undefined }): void {
-    if (this.#state.kind !== 'calling' || !equalBytes(this.#state.call.connectionId, signal.connectionId)) return
-    const error = refusal.error && MeshError.fromDetail(refusal.error, 'the other peer refused the link')
-    this.#failed(error ?? new MeshError(ErrorReason.LINK_REFUSED, 'the other peer refused the link'))
+  #onRefusal(signal: Signal, { error: detail }: Refusal): void {
+    if (this.#state.kind !== 'calling' || !this.#state.call.isFor(signal.connectionId)) return
+    const message = 'the other peer refused the link'
+    this.#failed(detail ? MeshError.fromDetail(detail, message) : new MeshError(ErrorReason.LINK_REFUSED, message))
   }
 
-  async #onKnock(handle: TopicHandle, signal: Signal, knock: HelloBody): Promise<void> {
+  /** Lower key: the other side wants a link and has none. */
+  async #onKnock(handle: TopicHandle, signal: Signal, knock: Knock): Promise<void> {
     if (this.role !== 'lower' || !knock.record || this.#state.kind === 'calling') return
     const record = await handle.verify(knock.record)
     requireOwnRecord(signal, record)
-    if (!handle.accepts(record)) return
-    this.#backoff.reset()
-    this.#timer?.cancel()
-    this.#timer = undefined
-    // Whoever knocks has no link: what is left of one here is an older life of the peer.
+    if (!handle.accepts(record)) return this.#refuse({ handle, record, listed: true }, signal)
+    // What is left of a link here is an older life of the peer.
     this.linked?.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer lost the link', { retryable: true }))
+    this.#tryNow()
     this.want(handle, record)
-  }
-
-  #keys(want: Want, record: VerifiedRecord, connectionId: Uint8Array, exports: Exports): Promise<LinkKeys> {
-    const self = want.handle.self()
-    if (!self) throw new MeshError(ErrorReason.UNREACHABLE, 'there is no session any more', { retryable: true })
-    return linkKeys(self, record, this.role, connectionId, exports)
   }
 
   #openLink(keys: LinkKeys, connectionId: Uint8Array, record: VerifiedRecord): void {
@@ -430,99 +391,93 @@ export class PeerConnection {
       previous.linked.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer opened a new link'))
       if (!sameProcess(previous.order, record.record.sessionOrder)) this.#restarted()
     }
-    this.#timer?.cancel()
-    this.#timer = undefined
-    this.#linkedAtMs = this.#context.clock.monotonicMs()
+    this.#endCall()
+    this.#retry?.cancel()
+    this.#retry = undefined
     this.lastError = undefined
+    this.#keyedAtMs = this.#context.clock.monotonicMs()
     const linked = new LinkedPeer({
       context: this.#context,
       connection: this,
       keys,
       connectionId,
-      topicForRelay: () => [...this.#wants.values()].find((want) => want.listed)?.handle.topic,
+      topicForRelay: () => this.#wants.listed()?.handle.topic,
       onChange: () => this.#linkChanged(),
       onClosed: (error) => this.#linkClosed(linked, error),
     })
     this.#setState({ kind: 'linked', linked, order: record.record.sessionOrder })
-    if (this.role === 'lower') this.#scheduleRekey()
+    if (this.role === 'lower') this.#watchKeys(linked)
     this.#reconcile()
   }
 
   #linkChanged(): void {
-    for (const { handle } of this.#wants.values()) handle.changed(this)
+    this.#changed()
     this.#reconcile()
   }
 
   #linkClosed(linked: LinkedPeer, error: MeshError): void {
-    if (this.#state.kind !== 'linked' || this.#state.linked !== linked) return
-    this.#rekeyTimer?.cancel()
-    this.#rekey = undefined
+    if (this.linked !== linked) return
+    this.#rekeyCheck?.cancel()
+    this.#endRekeying()
     this.#reply = undefined
     this.lastError = error
     this.#setState({ kind: 'idle' })
     if (this.#closed) return
-    if (this.#context.clock.monotonicMs() - this.#linkedAtMs > STABLE_MS) this.#backoff.reset()
-    // A peer that said goodbye is leaving; its departure, or a new record, follows.
-    this.#later(this.#backoff.next(), () => this.#reconcile())
-    if (this.#wants.size === 0) this.#reconcile()
+    if (this.#context.clock.monotonicMs() - this.#keyedAtMs > STABLE_MS) this.#backoff.reset()
+    // A peer that said goodbye is leaving: its departure, or a newer record, follows.
+    if (this.#wants.size > 0) this.#later(this.#backoff.next(), () => this.#reconcile())
+    else this.#reconcile()
   }
 
-  /** A newer record of the peer: a link to an older process of it is worth nothing any more. */
+  /** A newer record of the peer: what was agreed with an older process or session of it is worth nothing any more. */
   #recordChanged(record: VerifiedRecord): void {
     const state = this.#state
-    if (state.kind === 'linked' && record.record.sessionOrder > state.order) {
-      if (sameProcess(state.order, record.record.sessionOrder)) return
-      this.#restarted()
-      state.linked.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer restarted', { retryable: true }))
-      this.#backoff.reset()
-      this.#timer?.cancel()
-      this.#timer = undefined
-    } else if (state.kind === 'calling' && state.call.want.record === record) {
-      // Sealed to a session that is no more.
-      if (!equalBytes(state.call.toSession, record.record.sessionId)) this.#endCall()
-    }
+    const { sessionOrder } = record.record
+    if (state.kind === 'calling' && state.call.isStaleFor(record)) return this.#endCall()
+    if (state.kind !== 'linked' || sessionOrder <= state.order || sameProcess(state.order, sessionOrder)) return
+    this.#restarted()
+    state.linked.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer restarted', { retryable: true }))
+    this.#tryNow()
   }
 
-  #restarted(): void {
-    for (const { handle } of this.#wants.values()) handle.restarted(this)
-  }
-
-  #scheduleRekey(): void {
-    this.#rekeyTimer?.cancel()
-    this.#rekeyTimer = this.#context.clock.schedule(REKEY_CHECK_MS, () => {
-      const { linked } = this
-      const ageMs = this.#context.clock.monotonicMs() - this.#linkedAtMs
-      if (linked && (ageMs >= REKEY_AFTER_MS || linked.sealed >= REKEY_AFTER_PACKETS)) {
-        this.#beginRekey(linked).catch((error: unknown) => {
-          this.lastError = MeshError.from(error)
-        })
-      }
-      this.#scheduleRekey()
+  #watchKeys(linked: LinkedPeer): void {
+    this.#rekeyCheck?.cancel()
+    this.#rekeyCheck = this.#context.clock.schedule(REKEY_CHECK_MS, () => {
+      const ageMs = this.#context.clock.monotonicMs() - this.#keyedAtMs
+      if (ageMs >= REKEY_AFTER_MS || linked.sealed >= REKEY_AFTER_PACKETS) this.#rekey(linked)
+      this.#watchKeys(linked)
     })
   }
 
-  async #beginRekey(linked: LinkedPeer): Promise<void> {
-    const want = this.#callable()
-    const self = want?.handle.self()
-    if (!want || !self) return
-    const connectionId = this.#context.random.bytes(16)
-    const previousConnectionId = linked.connectionId
-    const body = { $typeName: 'mesh.peer.v1.Hello' as const, record: self.record, previousConnectionId }
-    const sealed = await sealTo(self, want.record, this.#nextSeq(), connectionId, { case: 'hello', value: body })
-    this.#rekey = { connectionId, exported: sealed.exported, order: want.record.record.sessionOrder }
-    await this.#context.send(this.key, want.handle.topic, want.record.record.sessionId, sealed.payload)
+  /** Lower key: agrees new keys for the link; the old ones serve until then. */
+  #rekey(linked: LinkedPeer): void {
+    const want = this.#wants.listed()
+    if (!want) return
+    this.#endRekeying()
+    this.#rekeying = this.#makeCall(want, linked.connectionId, () => this.#endRekeying())
+    this.#rekeying?.start().catch((error: unknown) => this.#note(MeshError.from(error)))
   }
 
-  async #onRekeyed(signal: Signal, reply: HelloBody, exported: Uint8Array): Promise<void> {
-    const rekey = this.#rekey
-    const want = this.#callable()
-    if (!rekey || !want || !reply.record || !reply.resumed || !this.linked) return
-    const record = await want.handle.verify(reply.record)
-    requireOwnRecord(signal, record)
-    const keys = await this.#keys(want, record, rekey.connectionId, { hello: rekey.exported, helloReply: exported })
-    this.linked?.rekey(rekey.connectionId, keys, true)
-    this.#linkedAtMs = this.#context.clock.monotonicMs()
-    this.#rekey = undefined
+  #onRekeyed(call: OutgoingCall, reply: HelloReply, keys: LinkKeys): void {
+    if (this.#rekeying !== call) return
+    this.#endRekeying()
+    if (!this.linked) return
+    if (!reply.resumed) {
+      return this.linked.close(
+        new MeshError(ErrorReason.LINK_CLOSED, 'the other peer lost the link', { retryable: true }),
+      )
+    }
+    this.linked.rekey(call.connectionId, keys, true)
+    this.#keyedAtMs = this.#context.clock.monotonicMs()
+  }
+
+  #endRekeying(): void {
+    this.#rekeying?.end()
+    this.#rekeying = undefined
+  }
+
+  #restarted(): void {
+    for (const { handle } of this.#wants) handle.restarted(this)
   }
 
   #nextSeq(): bigint {
@@ -530,20 +485,23 @@ export class PeerConnection {
     return this.#signalSeq
   }
 
+  #note(error: MeshError): void {
+    this.lastError = error
+    this.#changed()
+  }
+
   #setState(state: State): void {
     this.#state = state
-    for (const { handle } of this.#wants.values()) handle.changed(this)
+    this.#changed()
+  }
+
+  #changed(): void {
+    for (const { handle } of this.#wants) handle.changed(this)
   }
 }
 
-interface HelloBody {
-  readonly record?: Parameters<TopicHandle['verify']>[0] | undefined
-  readonly previousConnectionId?: Uint8Array
-  readonly resumed?: boolean
-}
-
 function linkTimeout(): MeshError {
-  return new MeshError(ErrorReason.LINK_TIMEOUT, `the peer did not answer within ${OPEN_TIMEOUT_MS} ms`, {
+  return new MeshError(ErrorReason.LINK_TIMEOUT, `the peer did not answer within ${CALL_TIMEOUT_MS} ms`, {
     retryable: true,
   })
 }

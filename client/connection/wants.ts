@@ -1,0 +1,48 @@
+import type { VerifiedRecord } from '@mesh/core'
+import type { TopicHandle } from './topic-handle.ts'
+
+/** What one swarm wants of one peer. */
+export interface Want {
+  readonly handle: TopicHandle
+  readonly record: VerifiedRecord
+  /** The directory lists the peer in this topic. */
+  readonly listed: boolean
+}
+
+/** The swarms that want a link to one peer. */
+export class Wants {
+  readonly #wants = new Map<string, Want>()
+
+  get size(): number {
+    return this.#wants.size
+  }
+
+  [Symbol.iterator](): IterableIterator<Want> {
+    return this.#wants.values()
+  }
+
+  /** The first topic the peer is listed in and this side can be reached under: what to call or relay in. */
+  listed(): Want | undefined {
+    for (const want of this.#wants.values()) if (want.listed && want.handle.self()) return want
+    return undefined
+  }
+
+  set(handle: TopicHandle, record: VerifiedRecord): void {
+    this.#wants.set(handle.name, { handle, record, listed: true })
+  }
+
+  /** False when the peer is not wanted in that topic. */
+  unlist(handle: TopicHandle): boolean {
+    const want = this.#wants.get(handle.name)
+    if (want) this.#wants.set(handle.name, { ...want, listed: false })
+    return want !== undefined
+  }
+
+  delete(handle: TopicHandle): boolean {
+    return this.#wants.delete(handle.name)
+  }
+
+  clear(): void {
+    this.#wants.clear()
+  }
+}
