@@ -25,9 +25,10 @@ export const file_mesh_app_v1_file: GenFile = /*@__PURE__*/
  *     end                    ────────────>     compares size and checksum
  *                            <────────────     result
  *
- * The link has authenticated and sealed all of it; the checksum finds what
- * happens outside of it: a file that changed while it was read, a disk that
- * stored something else. Both sides end their direction after the result. A side
+ * The link has authenticated and sealed all of it. Size and checksum hold the two
+ * programs around it to account: the receiver compares what it wrote with what
+ * the sender read, so a file that was cut short or put together wrongly is never
+ * taken for whole. Both sides end their direction after the result. A side
  * that gives up earlier resets the channel, with the reason of the error. A
  * message that is not the next one above, or is over a bound, is answered with a
  * reset (INVALID_ARGUMENT).
