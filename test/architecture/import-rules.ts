@@ -94,6 +94,8 @@ const CONFINED: readonly { readonly what: RegExp; readonly in: readonly string[]
       'client/signal/',
       'client/swarm/',
       'client/testing/',
+      'cli/file/',
+      'playground/file-transfer/',
     ],
   },
 ]
