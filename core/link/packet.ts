@@ -55,7 +55,7 @@ class AesPacketSealer implements PacketSealer {
   readonly #key: CryptoKey
   #next = 1n
   /** Settles when every packet before has been handed out. WebCrypto works in threads and may finish out of order. */
-  #before: Promise<unknown> = Promise.resolve()
+  #before: Promise<void> = Promise.resolve()
 
   constructor(key: CryptoKey) {
     this.#key = key
@@ -76,8 +76,9 @@ class AesPacketSealer implements PacketSealer {
     this.#next = number + 1n
     const encrypted = crypto.subtle.encrypt(parameters(number), this.#key, forWebCrypto(plaintext))
     const before = this.#before
-    // Ends in a fulfilled promise even if encryption fails: the failure belongs to this call alone.
-    this.#before = Promise.allSettled([before, encrypted])
+    // Fulfilled even if encryption fails, for the failure belongs to this call alone; and with nothing, so that no
+    // packet is kept alive by the chain.
+    this.#before = before.then(() => encrypted).then(forget, forget)
     await before
     return create(PacketSchema, { number, sealed: new Uint8Array(await encrypted) })
   }
@@ -106,6 +107,8 @@ class AesPacketOpener implements PacketOpener {
     return new Uint8Array(plaintext)
   }
 }
+
+function forget(): void {}
 
 function parameters(number: bigint): { name: string; iv: Uint8Array<ArrayBuffer> } {
   const iv = new Uint8Array(12)
