@@ -44,6 +44,7 @@ export class Peer {
   #record: VerifiedRecord
   #connection: PeerConnection | undefined
   #attached = false
+  #lastPath: Peer['path'] = 'none'
   #gone: MeshError | undefined
   #messages: LinkChannel | undefined
   readonly #waiting = new Set<() => void>()
@@ -162,6 +163,14 @@ export class Peer {
   /** @internal The peer is back under the same object. */
   return(): void {
     this.#gone = undefined
+  }
+
+  /** @internal True when the path is another one than at the last call. */
+  pathChanged(): boolean {
+    const path = this.path
+    const changed = path !== this.#lastPath
+    this.#lastPath = path
+    return changed
   }
 
   /** @internal True while channels can be opened. */

@@ -41,7 +41,7 @@ export interface SwarmEvents extends Record<string, unknown> {
   leave: Peer
   /** A peer's state or session changed. */
   update: Peer
-  /** A peer's path or connection changed. */
+  /** A peer's path changed: see `peer.path`. */
   path: Peer
   /** A peer opened a named channel. Without a listener the channel is refused. */
   channel: Channel
@@ -321,7 +321,7 @@ export class Swarm {
       detached: (connection, error) => this.#onDetached(connection, error),
       channel: (connection, channel) => this.#onChannel(connection, channel),
       changed: (connection) => this.#onChanged(connection),
-      restarted: (connection) => this.#emitFor(connection, 'restart'),
+      restarted: (connection) => this.#onRestarted(connection),
     }
   }
 
@@ -395,9 +395,11 @@ export class Swarm {
   #onAttached(connection: PeerConnection, record: VerifiedRecord): void {
     const peer = this.#remember(connection, record)
     peer.update({ attached: true })
-    if (this.#peers.has(peer.id)) return this.#events.emit('path', peer)
-    this.#peers.set(peer.id, peer)
-    this.#events.emit('join', peer)
+    if (!this.#peers.has(peer.id)) {
+      this.#peers.set(peer.id, peer)
+      this.#events.emit('join', peer)
+    }
+    this.#onChanged(connection)
   }
 
   #onDetached(connection: PeerConnection, error: MeshError): void {
@@ -409,7 +411,7 @@ export class Swarm {
       this.#view.remove(connection.key)
       connection.unwant(this.#handle)
     }
-    this.#events.emit('path', peer)
+    this.#onChanged(connection)
     this.#settleDeparture(connection.key)
   }
 
@@ -442,12 +444,13 @@ export class Swarm {
   }
 
   #onChanged(connection: PeerConnection): void {
-    this.#emitFor(connection, 'path')
+    const peer = this.#peers.get(connection.id)
+    if (peer?.pathChanged()) this.#events.emit('path', peer)
   }
 
-  #emitFor(connection: PeerConnection, name: 'path' | 'restart'): void {
+  #onRestarted(connection: PeerConnection): void {
     const peer = this.#peers.get(connection.id)
-    if (peer) this.#events.emit(name, peer)
+    if (peer) this.#events.emit('restart', peer)
   }
 
   #onDirectoryError(error: MeshError): void {
