@@ -6,7 +6,7 @@ import { LocalBackplane } from './backplane/local-backplane.ts'
 import { MemoryDirectory } from './directory/memory-directory.ts'
 import { AccessPolicy } from './http/access-policy.ts'
 import { hostOf, isLoopbackHost } from './http/authority.ts'
-import { frontDoor } from './http/front-door.ts'
+import { type CallLane, frontDoor } from './http/front-door.ts'
 import { Listener } from './http/listener.ts'
 import type { NodeHandler } from './http/request.ts'
 import { AddressQuota } from './limits/address-quota.ts'
@@ -14,7 +14,8 @@ import { HealthStatus } from './ops/health.ts'
 import { Metrics } from './ops/metrics.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Router } from './router/router.ts'
-import { type ConnectLane, connectLane } from './rpc/connect-lane.ts'
+import { connectLane } from './rpc/connect-lane.ts'
+import { fastLane } from './rpc/fast-lane/fast-lane.ts'
 import { federationService } from './rpc/federation-service.ts'
 import { healthService } from './rpc/health-service.ts'
 import { errorMapping } from './rpc/interceptors.ts'
@@ -161,7 +162,7 @@ export class RunningServer {
     return frontDoor({
       policy,
       guard: this.#listener.guard,
-      lanes: [this.#fullLane()],
+      lanes: [fastLane(this.#core), this.#fullLane()],
       metrics: serveMetrics ? () => this.#renderMetrics() : undefined,
       trustedProxies,
       fallback,
@@ -169,7 +170,7 @@ export class RunningServer {
     })
   }
 
-  #fullLane(): ConnectLane {
+  #fullLane(): CallLane {
     const core = this.#core
     const health = healthService({
       health: this.#health,

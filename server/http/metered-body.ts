@@ -106,6 +106,12 @@ export async function* meterBody(
   }
 }
 
+/** The body, or the message that has begun, did not come within `http2_body_ms`. */
+export function bodyTooLate(limits: ServerLimits): MeshError {
+  const limit = { limit: 'http2_body_ms', limitValue: limits.http2BodyMs }
+  return new MeshError(ErrorReason.DEADLINE_EXCEEDED, 'the request body did not arrive in time', limit)
+}
+
 function withDeadline<T>(
   promise: Promise<T>,
   deadlineMs: number | undefined,
@@ -114,10 +120,7 @@ function withDeadline<T>(
   if (deadlineMs === undefined) return promise
   let timer: Timer | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = clock.schedule(deadlineMs - clock.monotonicMs(), () => {
-      const limit = { limit: 'http2_body_ms', limitValue: limits.http2BodyMs }
-      reject(new MeshError(ErrorReason.DEADLINE_EXCEEDED, 'the request body did not arrive in time', limit))
-    })
+    timer = clock.schedule(deadlineMs - clock.monotonicMs(), () => reject(bodyTooLate(limits)))
   })
   return Promise.race([promise, late]).finally(() => timer?.cancel())
 }

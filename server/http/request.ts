@@ -17,6 +17,12 @@ export function pathOf(request: NodeRequest): string {
   return (request.url ?? '').split('?', 1)[0] as string
 }
 
+/** What the content-length header says; undefined without one. */
+export function declaredBytes(request: NodeRequest): number | undefined {
+  const length = Number.parseInt(request.headers['content-length'] ?? '', 10)
+  return Number.isNaN(length) ? undefined : length
+}
+
 /** Answers with a line of text. */
 export function respondText(response: NodeResponse, status: number, text: string): void {
   const headers = { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' }

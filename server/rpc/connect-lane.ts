@@ -3,27 +3,25 @@ import type { UniversalHandler } from '@connectrpc/connect/protocol'
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node'
 import { MeshError } from '@mesh/core'
 import type { Call } from '../http/call.ts'
+import type { CallLane } from '../http/front-door.ts'
 import { meterBody } from '../http/metered-body.ts'
-import { isHttp2, type NodeRequest, type NodeResponse, pathOf } from '../http/request.ts'
+import { declaredBytes, isHttp2, type NodeRequest, type NodeResponse, pathOf } from '../http/request.ts'
 import { callKey } from './call-context.ts'
 import { connectError } from './errors.ts'
 import type { SignalCore } from './operations/signal-core.ts'
 
 export interface ConnectLaneOptions {
-  readonly core: Pick<SignalCore, 'limits' | 'clock'>
+  readonly core: Pick<SignalCore, 'limits' | 'clock' | 'metrics'>
   readonly routes: (router: ConnectRouter) => void
   readonly interceptors: Interceptor[]
 }
-
-/** Takes requests whose path is an RPC; returns false for the others. */
-export type ConnectLane = (request: NodeRequest, response: NodeResponse, call: Call) => boolean
 
 /**
  * The full lane: Connect's handlers behind Node's servers, for every protocol they speak. What Connect's own adapter leaves
  * open is closed here: request bodies are metered, compressed requests are not taken (sealed payloads do not shrink, and what
  * cannot be inflated cannot be a bomb), and a response that is never read can be cut.
  */
-export function connectLane({ core, routes, interceptors }: ConnectLaneOptions): ConnectLane {
+export function connectLane({ core, routes, interceptors }: ConnectLaneOptions): CallLane {
   const router = createConnectRouter({
     interceptors,
     acceptCompression: [],
@@ -36,6 +34,7 @@ export function connectLane({ core, routes, interceptors }: ConnectLaneOptions):
   return (request, response, call) => {
     const handler = handlers.get(pathOf(request))
     if (handler === undefined) return false
+    core.metrics.lanes.add('full')
     void serve(core, handler, request, response, call)
     return true
   }
@@ -83,9 +82,4 @@ async function* asConnectErrors(body: AsyncIterable<Uint8Array>): AsyncGenerator
 function isFramed(request: NodeRequest): boolean {
   const type = request.headers['content-type'] ?? ''
   return type.startsWith('application/grpc') || type.startsWith('application/connect+')
-}
-
-function declaredBytes(request: NodeRequest): number | undefined {
-  const length = Number.parseInt(request.headers['content-length'] ?? '', 10)
-  return Number.isNaN(length) ? undefined : length
 }

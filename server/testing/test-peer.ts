@@ -1,3 +1,4 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { CallOptions, Client, Transport } from '@connectrpc/connect'
 import { createClient } from '@connectrpc/connect'
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node'
@@ -12,6 +13,8 @@ import {
 import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import {
   type Event,
+  type ExchangeRequestSchema,
+  type ExchangeResponse,
   type JoinResponse,
   type OpenSessionResponse,
   type Outcome,
@@ -24,23 +27,35 @@ export interface Wire {
   readonly protocol: 'connect' | 'grpc' | 'grpc-web'
   readonly httpVersion: '1.1' | '2'
   readonly json?: boolean
+  /** Sends a deadline with every call: the server then takes the full lane. */
+  readonly timeoutMs?: number
 }
 
-/** Every way in that clients use; Exchange needs HTTP/2. */
+/** Every way in that clients use; Exchange needs HTTP/2. The plain ones take the fast lane, a deadline the full one. */
 export const WIRES: readonly Wire[] = [
   { name: 'Connect over HTTP/2', protocol: 'connect', httpVersion: '2' },
-  { name: 'Connect JSON over HTTP/1.1', protocol: 'connect', httpVersion: '1.1', json: true },
+  { name: 'Connect over HTTP/2, with deadlines', protocol: 'connect', httpVersion: '2', timeoutMs: 60_000 },
   { name: 'Connect over HTTP/1.1', protocol: 'connect', httpVersion: '1.1' },
-  { name: 'gRPC over HTTP/2', protocol: 'grpc', httpVersion: '2' },
+  { name: 'Connect JSON over HTTP/1.1', protocol: 'connect', httpVersion: '1.1', json: true },
+  { name: 'Connect JSON over HTTP/2', protocol: 'connect', httpVersion: '2', json: true },
+  { name: 'gRPC', protocol: 'grpc', httpVersion: '2' },
+  { name: 'gRPC, with deadlines', protocol: 'grpc', httpVersion: '2', timeoutMs: 60_000 },
   { name: 'gRPC-Web over HTTP/1.1', protocol: 'grpc-web', httpVersion: '1.1' },
   { name: 'gRPC-Web over HTTP/2', protocol: 'grpc-web', httpVersion: '2' },
+  { name: 'gRPC-Web over HTTP/2, with deadlines', protocol: 'grpc-web', httpVersion: '2', timeoutMs: 60_000 },
 ]
 
+/** True when the server can serve the hot calls of this wire in its fast lane. */
+export function isPlain(wire: Wire): boolean {
+  return wire.json !== true && wire.timeoutMs === undefined
+}
+
 export function transportOf(origin: string, wire: Wire): Transport {
-  const options = { baseUrl: origin, httpVersion: wire.httpVersion, useBinaryFormat: wire.json !== true }
+  const timeout = wire.timeoutMs === undefined ? {} : { defaultTimeoutMs: wire.timeoutMs }
+  const options = { baseUrl: origin, httpVersion: wire.httpVersion, useBinaryFormat: wire.json !== true, ...timeout }
   if (wire.protocol === 'connect') return createConnectTransport(options)
   if (wire.protocol === 'grpc-web') return createGrpcWebTransport(options)
-  return createGrpcTransport({ baseUrl: origin, useBinaryFormat: true })
+  return createGrpcTransport({ baseUrl: origin, useBinaryFormat: wire.json !== true, ...timeout })
 }
 
 export interface TestPeerOptions {
@@ -150,21 +165,25 @@ export class TestPeer {
   }
 
   subscribe(cursor = 0n): Subscription {
-    return new Subscription(this, cursor)
+    return new Subscription((signal) => this.client.subscribe({ cursor }, { ...this.auth, signal }))
+  }
+
+  exchange(): ExchangeCall {
+    return new ExchangeCall(this)
   }
 }
 
 /** Some X25519 public key: the server looks at its shape only. */
 const SESSION_KEY = Uint8Array.from({ length: 32 }, (_, i) => i + 1)
 
-/** One Subscribe call, read event by event. */
+/** A stream of events, read one by one. */
 export class Subscription {
   readonly #abort = new AbortController()
   readonly #events: AsyncGenerator<Event>
   #held: Event[] = []
 
-  constructor(peer: TestPeer, cursor: bigint) {
-    const responses = peer.client.subscribe({ cursor }, { ...peer.auth, signal: this.#abort.signal })
+  constructor(call: (signal: AbortSignal) => AsyncIterable<{ events: Event[] }>) {
+    const responses = call(this.#abort.signal)
     this.#events = (async function* () {
       for await (const { events } of responses) yield* events
     })()
@@ -188,6 +207,17 @@ export class Subscription {
     return this
   }
 
+  /** Reads to the end; the events that came, and the error the call ended with. */
+  async rest(): Promise<{ events: Event[]; error: unknown }> {
+    const events = this.#held.splice(0)
+    try {
+      for await (const event of this.#events) events.push(event)
+      return { events, error: undefined }
+    } catch (error) {
+      return { events, error }
+    }
+  }
+
   /** Breaks the connection of the stream. */
   cancel(): void {
     this.#abort.abort()
@@ -198,5 +228,48 @@ export class Subscription {
     const next = await this.#events.next()
     if (next.done === true) throw new Error('the stream ended')
     return next.value
+  }
+}
+
+type ExchangeInput = MessageInitShape<typeof ExchangeRequestSchema>
+
+/** One Exchange call. */
+export class ExchangeCall {
+  readonly outcomes: Outcome[] = []
+  readonly events: Subscription
+  readonly #inputs: ExchangeInput[] = []
+  #more: () => void = () => {}
+  #ended = false
+
+  constructor(peer: TestPeer) {
+    this.events = new Subscription((signal) => this.#read(peer, signal))
+  }
+
+  send(request: ExchangeInput): void {
+    this.#inputs.push(request)
+    this.#more()
+  }
+
+  /** Ends the client's half. */
+  end(): void {
+    this.#ended = true
+    this.#more()
+  }
+
+  async *#read(peer: TestPeer, signal: AbortSignal): AsyncGenerator<ExchangeResponse> {
+    for await (const response of peer.client.exchange(this.#write(), { ...peer.auth, signal })) {
+      this.outcomes.push(...response.outcomes)
+      yield response
+    }
+  }
+
+  async *#write(): AsyncGenerator<ExchangeInput> {
+    for (;;) {
+      yield* this.#inputs.splice(0)
+      if (this.#ended) return
+      await new Promise<void>((resolve) => {
+        this.#more = resolve
+      })
+    }
   }
 }

@@ -1,0 +1,73 @@
+/** Protobuf wire types (https://protobuf.dev/programming-guides/encoding). Groups (3, 4) are read by nobody here. */
+export const WIRE_VARINT = 0
+export const WIRE_FIXED64 = 1
+export const WIRE_LENGTH = 2
+export const WIRE_FIXED32 = 5
+
+/** The message uses something this reader does not: leave it to the real decoder. */
+export class UnusualMessage extends Error {
+  override readonly name = 'UnusualMessage'
+}
+
+/** Reads the fields of one protobuf message in place, without decoding what it is not asked for. */
+export class ProtoReader {
+  readonly #bytes: Uint8Array
+  readonly #end: number
+  #at: number
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.byteLength) {
+    this.#bytes = bytes
+    this.#at = start
+    this.#end = end
+  }
+
+  get done(): boolean {
+    return this.#at >= this.#end
+  }
+
+  /** Field number and wire type of the next field. */
+  tag(): { readonly field: number; readonly wireType: number } {
+    const tag = this.varint()
+    const field = Math.floor(tag / 8)
+    if (field === 0) throw new UnusualMessage()
+    return { field, wireType: tag % 8 }
+  }
+
+  /** A varint within the safe integers. */
+  varint(): number {
+    let value = 0
+    for (let shift = 1; shift < 2 ** 56; shift *= 128) {
+      if (this.#at >= this.#end) throw new UnusualMessage()
+      const byte = this.#bytes[this.#at++] as number
+      value += (byte & 0x7f) * shift
+      if (byte < 0x80) return Number.isSafeInteger(value) ? value : fail()
+    }
+    return fail()
+  }
+
+  /** A length-delimited field as a view of the message. */
+  bytes(): Uint8Array {
+    const length = this.varint()
+    const start = this.#at
+    if (length > this.#end - start) throw new UnusualMessage()
+    this.#at = start + length
+    return this.#bytes.subarray(start, start + length)
+  }
+
+  skip(wireType: number): void {
+    if (wireType === WIRE_VARINT) this.varint()
+    else if (wireType === WIRE_LENGTH) this.bytes()
+    else if (wireType === WIRE_FIXED64) this.#advance(8)
+    else if (wireType === WIRE_FIXED32) this.#advance(4)
+    else fail()
+  }
+
+  #advance(bytes: number): void {
+    if (bytes > this.#end - this.#at) throw new UnusualMessage()
+    this.#at += bytes
+  }
+}
+
+function fail(): never {
+  throw new UnusualMessage()
+}
