@@ -139,7 +139,6 @@ export class Link {
     path.usable = usable
     path.blocked = false
     const nowMs = this.#clock.monotonicMs()
-    path.heardAtMs = nowMs
     path.unansweredPings = 0
     path.pingDueMs = usable && name === 'direct' ? nowMs + this.#limits.pingMs : undefined
     this.#selectPath(nowMs)
@@ -161,7 +160,6 @@ export class Link {
     const path = this.#paths[name]
     const nowMs = this.#clock.monotonicMs()
     this.#counts.packetsReceived += 1
-    path.heardAtMs = nowMs
     path.unansweredPings = 0
     if (path.pingDueMs !== undefined) path.pingDueMs = nowMs + this.#limits.pingMs
     try {
@@ -223,7 +221,7 @@ export class Link {
    */
   drained({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.#closed) return Promise.reject(linkClosed())
-    if (this.#idle) return Promise.resolve()
+    if (!this.#waiting && this.#channels.idle) return Promise.resolve()
     return this.#drain.wait(signal)
   }
 
@@ -377,9 +375,22 @@ export class Link {
     if (path !== undefined && !path.blocked && ackDueMs !== undefined && ackDueMs <= nowMs) this.#transmit(path, [])
     this.#flushing = false
     if (this.#closed) return
-    this.#recovery.update(this.#waiting, this.#active, nowMs)
-    if (this.#drain.waiting && this.#idle) this.#drain.done()
+    const waiting = this.#waiting
+    const idle = !waiting && this.#channels.idle
+    this.#recovery.update(waiting || (!idle && this.#active === undefined), this.#active, nowMs)
+    this.#watchRelay(!waiting && !idle, nowMs)
+    if (idle && this.#drain.waiting) this.#drain.done()
     this.#arm(nowMs)
+  }
+
+  /**
+   * The relay path is quiet by design. Only while data waits for nothing but the other side's credit, which a peer that
+   * is gone would never give, it is asked for Pongs.
+   */
+  #watchRelay(needsCredit: boolean, nowMs: number): void {
+    const { relay } = this.#paths
+    if (!needsCredit || this.#active !== relay) relay.pingDueMs = undefined
+    else relay.pingDueMs ??= nowMs + this.#limits.pingMs
   }
 
   #sendFrames(nowMs: number): void {
@@ -445,9 +456,12 @@ export class Link {
 
   #pingIdle(path: PathState, nowMs: number): void {
     if (path.pingDueMs === undefined || path.pingDueMs > nowMs) return
-    const { pingMs, directDeadMs } = this.#limits
+    const { pingMs, directDeadMs, noProgressMs } = this.#limits
+    const deadMs = path.name === 'direct' ? directDeadMs : noProgressMs
     // The time without a packet is counted in pings, so that a process that was suspended asks before it judges.
-    if (path.unansweredPings >= directDeadMs / pingMs - 1) return this.#directDead('was silent')
+    if (path.unansweredPings >= deadMs / pingMs - 1) {
+      return path.name === 'direct' ? this.#directDead('was silent') : this.#dead()
+    }
     path.unansweredPings += 1
     path.pingDueMs = nowMs + pingMs
     path.pushPing(++this.#pingId, { sentAtMs: nowMs, resolve: () => undefined, reject: () => undefined }, pingTimeout)
@@ -459,13 +473,9 @@ export class Link {
     this.#effects.pathDead('direct', error)
   }
 
+  /** Whether anything can be sent or is unacknowledged; what waits for credit does not count. */
   get #waiting(): boolean {
     return this.#sendWindow.outstandingFrames > 0 || this.#scheduler.hasFrames
-  }
-
-  /** Also nothing that waits for credit. */
-  get #idle(): boolean {
-    return !this.#waiting && this.#channels.idle
   }
 
   /** Sets the timer to whatever is due first. One that is due earlier is left: it finds nothing and sets the next. */

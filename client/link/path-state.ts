@@ -24,9 +24,7 @@ export class PathState {
   usable = false
   /** The path took its last packet with "full": nothing more until it says ready. */
   blocked = false
-  /** When the last packet came this way. */
-  heardAtMs = 0
-  /** Idle pings since then. */
+  /** Idle pings since the last packet came this way. */
   unansweredPings = 0
   /** When the next idle ping is due; undefined on paths that are not watched. */
   pingDueMs: number | undefined

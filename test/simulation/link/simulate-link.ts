@@ -141,11 +141,8 @@ class Run {
   async #finishClosed(): Promise<void> {
     if (this.#ending === 'silence') this.#network.relayUp = false
     this.#network.setDirect(false)
-    // Longest: a direct path found dead after 15 s and two timeouts, then 30 s without progress on the relay.
+    // Longest: a direct path found dead after 15 s and two timeouts, then no path at all for two minutes.
     await this.#clock.runUntil(DURATION_MS + 200_000)
-    // Where nothing waited, silence is no reason to close.
-    for (const link of this.links) if (this.#ending === 'silence') link.close()
-    await this.#clock.runUntil(this.#clock.monotonicMs() + 60_000)
   }
 
   #scheduleFaults(): void {
