@@ -2,7 +2,7 @@
  * `npm run test:pack`: what a user gets. Builds and packs every published package, installs the tarballs into an
  * empty project, and there imports each entry, typechecks against the declarations, and runs the command line.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build, PUBLISHED_PACKAGES } from './build.mjs'
@@ -22,16 +22,36 @@ if (values.includes(undefined) || Object.keys(testing).length === 0) throw new E
 console.log('imported')
 `
 
-const TSCONFIG = {
-  compilerOptions: {
-    target: 'ES2023',
-    lib: ['ES2023', 'ESNext.Disposable', 'DOM', 'DOM.Iterable', 'DOM.AsyncIterable'],
-    module: 'NodeNext',
-    types: [],
-    strict: true,
-    outDir: 'out',
+/** What a page imports; typechecked as a bundler sees it, without any of Node's types. */
+const PAGE = `
+import { type Channel, join, type Peer, type Swarm } from '@mesh/client'
+
+export const open = async (swarm: Swarm, peer: Peer): Promise<Channel> => (swarm.peers.size === 0 ? await open(await join('mesh://localhost:4600/a'), peer) : await peer.open('a'))
+`
+
+const COMMON_OPTIONS = {
+  target: 'ES2023',
+  lib: ['ES2023', 'ESNext.Disposable', 'DOM', 'DOM.Iterable', 'DOM.AsyncIterable'],
+  strict: true,
+}
+
+/** Two projects: an application in Node and a page. Declarations are checked too (no `skipLibCheck`). */
+const TSCONFIGS = {
+  'tsconfig.application.json': {
+    compilerOptions: { ...COMMON_OPTIONS, module: 'NodeNext', types: ['node'], outDir: 'out' },
+    files: ['application.ts'],
   },
-  files: ['application.ts'],
+  'tsconfig.page.json': {
+    compilerOptions: {
+      ...COMMON_OPTIONS,
+      module: 'ESNext',
+      moduleResolution: 'Bundler',
+      customConditions: ['browser'],
+      types: [],
+      noEmit: true,
+    },
+    files: ['page.ts'],
+  },
 }
 
 /** @param {import('./verbs.mjs').VerbContext} context */
@@ -42,8 +62,10 @@ export async function testPack({ root, node }) {
     const tarballs = await pack(root, folder)
     const project = createProject(folder)
     const npmArgs = ['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error']
-    await expectSuccess('install', runNpm([...npmArgs, ...tarballs], project))
-    await expectSuccess('typecheck', runQuietly('tsc', ['-p', '.'], { cwd: project }))
+    await expectSuccess('install', runNpm([...npmArgs, ...tarballs, nodeTypes(root)], project))
+    for (const name of Object.keys(TSCONFIGS)) {
+      await expectSuccess(name, runQuietly('tsc', ['-p', name], { cwd: project }))
+    }
     await expectSuccess('import', runQuietly(node.path, ['out/application.js'], { cwd: project }))
     const cli = join('node_modules', '.bin', 'mesh')
     await expectSuccess('mesh --help', runQuietly(node.path, [cli, '--help'], { cwd: project }))
@@ -67,13 +89,23 @@ async function pack(root, folder) {
   return readdirSync(folder).map((name) => join(folder, name))
 }
 
+/**
+ * The server's declarations speak of Node, whose types an application brings itself.
+ *
+ * @param {string} root
+ */
+function nodeTypes(root) {
+  return `@types/node@${JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).devDependencies['@types/node']}`
+}
+
 /** @param {string} folder */
 function createProject(folder) {
   const project = join(folder, 'project')
   mkdirSync(project)
   writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
-  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(TSCONFIG))
+  for (const [name, config] of Object.entries(TSCONFIGS)) writeFileSync(join(project, name), JSON.stringify(config))
   writeFileSync(join(project, 'application.ts'), APPLICATION)
+  writeFileSync(join(project, 'page.ts'), PAGE)
   return project
 }
 
