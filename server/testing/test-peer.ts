@@ -265,7 +265,7 @@ export class ExchangeCall {
 
   async *#write(): AsyncGenerator<ExchangeInput> {
     for (;;) {
-      yield* this.#inputs.splice(0)
+      for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) yield next
       if (this.#ended) return
       await new Promise<void>((resolve) => {
         this.#more = resolve
