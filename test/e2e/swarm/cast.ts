@@ -1,0 +1,216 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer as createHttpServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import { build } from 'vite'
+import type { PagePeer } from './page/page-peer.ts'
+import type { PeerReport } from './peer-report.ts'
+
+/**
+ * The real parts of an end-to-end test: a signaling server process, peers in Node processes, peers in Chromium pages. Each
+ * is released by `end()`.
+ */
+export interface E2ePeer {
+  readonly kind: 'node' | 'page'
+  readonly id: string
+  report(): Promise<PeerReport>
+  /** Resolves with how many peers have the message. */
+  send(text: string): Promise<number>
+  /** Leaves cleanly. In Node: resolves when the process ended by itself, with its exit code. */
+  close(): Promise<number | null>
+  /** Without a word: kill -9, or the page is gone. */
+  kill(): Promise<void>
+}
+
+const HERE = import.meta.dirname
+const NODE_ARGS = ['--conditions=source']
+const CHROMIUM_ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-features=WebRtcHideLocalIpsWithMdns',
+]
+
+export class Cast {
+  origin = ''
+  readonly pageErrors: string[] = []
+  #server: ChildProcess | undefined
+  #site: { server: Server; folder: string; url: string } | undefined
+  #browser: Browser | undefined
+  readonly #children = new Set<ChildProcess>()
+
+  /** Starts the signaling server; again on the same port after `stopServer`. */
+  async startServer(): Promise<void> {
+    const port = this.origin ? new URL(this.origin).port : '0'
+    this.#server = fork(join(HERE, 'server-process.ts'), [port], { execArgv: NODE_ARGS })
+    this.origin = (await messageOf<{ origin: string }>(this.#server)).origin
+  }
+
+  async stopServer(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const server = this.#server
+    if (!server || server.exitCode !== null) return
+    server.kill(signal)
+    await exitOf(server)
+  }
+
+  address(party: string): string {
+    return `mesh://${new URL(this.origin).host}/${party}`
+  }
+
+  async nodePeer(party: string, seed: string = randomSeed()): Promise<E2ePeer> {
+    const child = fork(join(HERE, 'node-peer.ts'), [this.address(party), seed], { execArgv: NODE_ARGS })
+    this.#children.add(child)
+    await messageOf(child)
+    let calls = 0
+    const call = async <T>(command: object): Promise<T> => {
+      const id = ++calls
+      child.send({ ...command, id })
+      const answer = await messageOf<{ id: number; result: T; error?: string }>(child, (message) => message.id === id)
+      if (answer.error) throw new Error(answer.error)
+      return answer.result
+    }
+    const { id } = await call<PeerReport>({ call: 'report' })
+    return {
+      kind: 'node',
+      id,
+      report: () => call({ call: 'report' }),
+      send: (text) => call({ call: 'send', text }),
+      close: async () => {
+        await call({ call: 'close' })
+        return exitOf(child)
+      },
+      kill: async () => {
+        child.kill('SIGKILL')
+        await exitOf(child)
+      },
+    }
+  }
+
+  /** A peer in a page; pages of one cast share a browser profile, as tabs do. Without a seed it uses its stored identity. */
+  async pagePeer(party: string, seed?: string): Promise<E2ePeer> {
+    const site = await this.#openSite()
+    this.#browser ??= await chromium.launch({
+      args: CHROMIUM_ARGS,
+      ...(process.env.CHROME_PATH && { executablePath: process.env.CHROME_PATH }),
+    })
+    const context = this.#browser.contexts()[0] ?? (await this.#browser.newContext())
+    const page = await context.newPage()
+    page.on('pageerror', (error) => this.pageErrors.push(String(error)))
+    await page.goto(site)
+    await page.waitForFunction(() => 'peer' in globalThis)
+    const id = await page.evaluate(([address, key]) => peer.join(address as string, key), [this.address(party), seed])
+    return pagePeerOn(page, id)
+  }
+
+  async end(): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL')
+    await this.#browser?.close()
+    await this.stopServer()
+    if (!this.#site) return
+    this.#site.server.close()
+    await rm(this.#site.folder, { recursive: true, force: true })
+  }
+
+  async #openSite(): Promise<string> {
+    this.#site ??= await serve(await bundlePage())
+    return this.#site.url
+  }
+}
+
+declare const peer: PagePeer
+
+function pagePeerOn(page: Page, id: string): E2ePeer {
+  return {
+    kind: 'page',
+    id,
+    report: () => page.evaluate(() => peer.report()),
+    send: (text) => page.evaluate((value) => peer.send(value), text),
+    close: async () => {
+      await page.evaluate(() => peer.close())
+      await page.close()
+      return 0
+    },
+    kill: () => page.close({ runBeforeUnload: false }),
+  }
+}
+
+/** Polls until the condition holds; the limit is the test's own. */
+export async function until(condition: () => Promise<boolean>, limitMs = 30_000): Promise<number> {
+  const startedMs = performance.now()
+  while (!(await condition())) {
+    if (performance.now() - startedMs > limitMs) throw new Error(`not within ${limitMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  return performance.now() - startedMs
+}
+
+/** Every peer sees every other, on the path named. */
+export async function connected(peers: readonly E2ePeer[], path: 'direct' | 'any' = 'direct'): Promise<boolean> {
+  const reports = await Promise.all(peers.map((one) => one.report()))
+  return reports.every(
+    (report) =>
+      report.peers.length === peers.length - 1 && report.peers.every((other) => path === 'any' || other.path === path),
+  )
+}
+
+/** Two seeds whose peer keys are ordered: the first one's peer offers. */
+export function randomSeed(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')
+}
+
+async function bundlePage(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'mesh-page-'))
+  await build({
+    root: join(HERE, 'page'),
+    configFile: false,
+    logLevel: 'error',
+    resolve: { conditions: ['source', 'browser', 'module', 'import', 'default'] },
+    build: { outDir: folder, emptyOutDir: true, minify: false },
+  })
+  return folder
+}
+
+async function serve(folder: string): Promise<{ server: Server; folder: string; url: string }> {
+  const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' }
+  const server = createHttpServer((request, response) => {
+    const path = request.url === '/' ? '/index.html' : (request.url ?? '/')
+    readFile(join(folder, path)).then(
+      (body) => response.writeHead(200, { 'content-type': types[extname(path)] ?? 'text/plain' }).end(body),
+      () => response.writeHead(404).end(),
+    )
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  return { server, folder, url: `http://127.0.0.1:${port}/` }
+}
+
+function messageOf<T = unknown>(child: ChildProcess, matches: (message: T) => boolean = () => true): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (message: unknown) => {
+      if (!matches(message as T)) return
+      off()
+      resolve(message as T)
+    }
+    const onExit = (code: number | null) => {
+      off()
+      reject(new Error(`the process ended with ${code}`))
+    }
+    const off = () => {
+      child.off('message', onMessage)
+      child.off('exit', onExit)
+    }
+    child.on('message', onMessage)
+    child.on('exit', onExit)
+  })
+}
+
+function exitOf(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve(child.exitCode)
+  return new Promise((resolve) => child.once('exit', resolve))
+}

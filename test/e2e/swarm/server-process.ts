@@ -1,0 +1,9 @@
+import { createServer } from '@mesh/server'
+
+/** A signaling server in a process of its own: node server-process.ts <port>. */
+const server = createServer({ port: Number(process.argv[2]) })
+const { origin } = await server.listen()
+process.on('SIGTERM', () => {
+  server.close({ drainMs: 0 }).then(() => process.exit(0))
+})
+process.send?.({ origin })
