@@ -164,6 +164,7 @@ export class RunningServer {
       guard: this.#listener.guard,
       lanes: [fastLane(this.#core), this.#fullLane()],
       metrics: serveMetrics ? () => this.#renderMetrics() : undefined,
+      maxHeaderBytes: this.#options.limits.http2MaxHeaderBytes,
       trustedProxies,
       fallback,
       onRefused: (why) => this.#metrics.rejectedRequests.add(why),

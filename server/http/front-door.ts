@@ -2,7 +2,15 @@ import type { AccessPolicy } from './access-policy.ts'
 import { authorityOf } from './authority.ts'
 import type { Call } from './call.ts'
 import type { ConnectionGuard } from './connection-guard.ts'
-import { cutRequest, type NodeHandler, type NodeRequest, type NodeResponse, pathOf, respondText } from './request.ts'
+import {
+  cutRequest,
+  isHttp2,
+  type NodeHandler,
+  type NodeRequest,
+  type NodeResponse,
+  pathOf,
+  respondText,
+} from './request.ts'
 
 /** Serves a request that is a call, or returns false. */
 export type CallLane = (request: NodeRequest, response: NodeResponse, call: Call) => boolean
@@ -14,6 +22,8 @@ export interface FrontDoorOptions {
   readonly lanes: readonly CallLane[]
   /** Text of /metrics; undefined when it is not served. */
   readonly metrics: (() => string) | undefined
+  /** HTTP/2: the limit is announced in SETTINGS, but nothing enforces it before the client has acknowledged them. */
+  readonly maxHeaderBytes: number
   readonly trustedProxies: number
   readonly fallback: NodeHandler | undefined
   readonly onRefused: (why: 'host' | 'origin') => void
@@ -27,11 +37,15 @@ const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
  * calls, /metrics, and what the program around the server wants to serve.
  */
 export function frontDoor(options: FrontDoorOptions): NodeHandler {
-  const { policy, guard, lanes, metrics, fallback, onRefused } = options
+  const { policy, guard, lanes, metrics, fallback, maxHeaderBytes, onRefused } = options
   return (request, response) => {
     // A response whose client is gone fails to write; its handler learns it from 'close'.
     response.on('error', () => {})
     const connection = guard.enter(request, response)
+    if (isHttp2(request) && headerBytes(request) > maxHeaderBytes) {
+      respondText(response, 431, `The header list is larger than ${maxHeaderBytes} bytes.`)
+      return
+    }
     const refusal = policy.refusal(request)
     if (refusal !== undefined) {
       onRefused(refusal)
@@ -57,6 +71,13 @@ export function frontDoor(options: FrontDoorOptions): NodeHandler {
     if (fallback !== undefined) fallback(request, response)
     else respondText(response, 404, 'This is a MESH signaling server; there is no page here.')
   }
+}
+
+/** Size of a header list as HTTP/2 counts it: names, values and 32 bytes each (RFC 9113, section 10.5.1). */
+function headerBytes(request: NodeRequest): number {
+  let bytes = 0
+  for (const text of request.rawHeaders) bytes += text.length + 16
+  return bytes
 }
 
 function describeCall(request: NodeRequest, trustedProxies: number, markAuthenticated: () => void): Call {
