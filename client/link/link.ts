@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import { type Clock, ErrorReason, MeshError, type Timer } from '@mesh/core'
+import { type Clock, ErrorReason, MeshError } from '@mesh/core'
 import {
   type Frame,
   FrameSchema,
@@ -7,22 +7,20 @@ import {
   type PacketBody,
   PacketBodySchema,
 } from '@mesh/protocol/mesh/peer/v1/link_pb'
-import { Acknowledger } from './acknowledger.ts'
 import { ChannelTable, type OpenChannelOptions } from './channel/channel-table.ts'
 import type { LinkChannel } from './channel/link-channel.ts'
 import { Drain } from './drain.ts'
-import { checkFrame } from './frame-check.ts'
 import { ACK_BYTES, frameBytes } from './frame-size.ts'
 import type { ControlFrame, LinkEffects, LinkStats } from './link-effects.ts'
 import { DEFAULT_LINK_LIMITS, type LinkLimits } from './link-limits.ts'
+import { LinkTimer } from './link-timer.ts'
+import { Liveness } from './liveness.ts'
 import type { Outgoing } from './outgoing.ts'
-import { Packer } from './packer.ts'
 import { type PathName, PathState } from './path-state.ts'
-import { ReceiveWindow } from './receive-window.ts'
-import { earliest, Recovery } from './recovery.ts'
-import { retained } from './retained.ts'
+import { Receiving } from './receiving.ts'
+import { earliest } from './recovery.ts'
 import { Scheduler } from './scheduler.ts'
-import { SendWindow } from './send-window.ts'
+import { Sending } from './sending.ts'
 
 // The link: an ordered, exactly-once sequence of frames between two peers, over paths that come and go.
 //
@@ -56,11 +54,10 @@ export class Link {
   }
   readonly #pathList: readonly PathState[] = [this.#paths.relay, this.#paths.direct]
   readonly #scheduler: Scheduler
-  readonly #sendWindow = new SendWindow()
-  readonly #receiveWindow: ReceiveWindow
-  readonly #acknowledger: Acknowledger
-  readonly #recovery: Recovery
-  readonly #packer: Packer
+  readonly #sending: Sending
+  readonly #receiving: Receiving
+  readonly #liveness: Liveness
+  readonly #timer: LinkTimer
   readonly #channels: ChannelTable
   readonly #drain = new Drain()
   /** The path that carries data. */
@@ -68,17 +65,10 @@ export class Link {
   #closed = false
   #flushing = false
   #flushQueued = false
-  #timer: Timer | undefined
-  #timerDueMs = 0
-  #pingId = 0n
   readonly #counts = {
     packetsSent: 0,
     packetsReceived: 0,
     framesSent: 0,
-    framesReceived: 0,
-    duplicatesReceived: 0,
-    overflowsReceived: 0,
-    timeouts: 0,
     pathChanges: 0,
   }
 
@@ -86,12 +76,16 @@ export class Link {
     this.#clock = options.clock
     this.#effects = options.effects
     this.#limits = { ...DEFAULT_LINK_LIMITS, ...options.limits }
-    this.#defer = options.defer ?? queueMicrotask
+    this.#defer = options.defer ?? ((run) => queueMicrotask(run))
     this.#scheduler = new Scheduler(this.#limits.maxUrgentFrames)
-    this.#receiveWindow = new ReceiveWindow(this.#limits)
-    this.#acknowledger = new Acknowledger(this.#limits)
-    this.#recovery = new Recovery(this.#limits)
-    this.#packer = new Packer({ limits: this.#limits, window: this.#sendWindow, scheduler: this.#scheduler })
+    this.#receiving = new Receiving(this.#limits, {
+      reliable: (body) => this.#receiveReliable(body),
+      unreliable: (path, body, nowMs) => this.#receiveUnreliable(path, body, nowMs),
+      closed: () => this.#closed,
+    })
+    this.#sending = new Sending(this.#limits, this.#scheduler)
+    this.#liveness = new Liveness(this.#limits)
+    this.#timer = new LinkTimer(options.clock, () => this.#onTimer())
     this.#channels = new ChannelTable({
       role: options.role,
       limits: this.#limits,
@@ -114,11 +108,16 @@ export class Link {
     return this.#closed ? 'closed' : 'open'
   }
   get stats(): LinkStats {
-    const { outstandingFrames, outstandingBytes, inFlightBytes, repeatedFrames } = this.#sendWindow
-    const { heldFrames, heldBytes } = this.#receiveWindow
+    const { outstandingFrames, outstandingBytes, inFlightBytes, repeatedFrames } = this.#sending.window
+    const { framesReceived, duplicatesReceived, overflowsReceived } = this.#receiving
+    const { heldFrames, heldBytes } = this.#receiving.window
     return {
       ...this.#counts,
+      framesReceived,
+      duplicatesReceived,
+      overflowsReceived,
       framesRepeated: repeatedFrames,
+      timeouts: this.#sending.timeouts,
       outstandingFrames,
       outstandingBytes,
       inFlightBytes,
@@ -139,8 +138,7 @@ export class Link {
     path.usable = usable
     path.blocked = false
     const nowMs = this.#clock.monotonicMs()
-    path.unansweredPings = 0
-    path.pingDueMs = usable && name === 'direct' ? nowMs + this.#limits.pingMs : undefined
+    this.#liveness.watch(path, usable && name === 'direct', nowMs)
     this.#selectPath(nowMs)
     this.#wake()
   }
@@ -160,11 +158,10 @@ export class Link {
     const path = this.#paths[name]
     const nowMs = this.#clock.monotonicMs()
     this.#counts.packetsReceived += 1
-    path.unansweredPings = 0
-    if (path.pingDueMs !== undefined) path.pingDueMs = nowMs + this.#limits.pingMs
+    this.#liveness.heard(path, nowMs)
     try {
-      this.#receiveAck(path, body, nowMs)
-      this.#receiveFrames(path, body.frames, nowMs)
+      this.#sending.acknowledge(body, path, this.#active, nowMs)
+      this.#receiving.receive(path, body.frames, nowMs)
     } catch (error) {
       this.close(MeshError.from(error))
     }
@@ -176,12 +173,9 @@ export class Link {
    * @throws MeshError LINK_TIMEOUT after `pingTimeoutMs`, or when more than 8 wait; the link's error
    */
   ping(name: PathName): Promise<number> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) throw linkClosed()
-      const sentAtMs = this.#clock.monotonicMs()
-      this.#paths[name].pushPing(++this.#pingId, { sentAtMs, resolve, reject }, pingTimeout)
-      this.#wake()
-    })
+    if (this.#closed) return Promise.reject(linkClosed())
+    this.#wake()
+    return this.#liveness.ping(this.#paths[name], this.#clock.monotonicMs())
   }
 
   /**
@@ -221,7 +215,7 @@ export class Link {
    */
   drained({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.#closed) return Promise.reject(linkClosed())
-    if (!this.#waiting && this.#channels.idle) return Promise.resolve()
+    if (!this.#sending.waiting && this.#channels.idle) return Promise.resolve()
     return this.#drain.wait(signal)
   }
 
@@ -238,59 +232,17 @@ export class Link {
   #finish(error: MeshError, by: 'local' | 'remote'): void {
     if (this.#closed) return
     this.#closed = true
-    this.#timer?.cancel()
-    const urgent = this.#scheduler.drainUrgent()
-    const { outstandingFrames, outstandingBytes } = this.#sendWindow
-    const report = {
-      by,
-      undeliveredFrames: outstandingFrames + urgent.length,
-      undeliveredBytes: outstandingBytes + this.#channels.queuedBytes,
-    }
-    this.#sendWindow.fail(error)
-    for (const outgoing of urgent) outgoing.settlement?.failed(error)
-    this.#receiveWindow.clear()
+    this.#timer.cancel()
+    const undeliveredBytes = this.#sending.window.outstandingBytes + this.#channels.queuedBytes
+    const undeliveredFrames = this.#sending.fail(error)
+    this.#receiving.window.clear()
     this.#channels.fail(error)
     for (const path of this.#pathList) path.failPings(Number.POSITIVE_INFINITY, () => error)
     this.#drain.fail(error)
-    this.#effects.closed(error, report)
+    this.#effects.closed(error, { by, undeliveredFrames, undeliveredBytes })
   }
 
-  #receiveAck(path: PathState, body: PacketBody, nowMs: number): void {
-    const acknowledged = this.#sendWindow.acknowledge(body.ack, body.ranges)
-    if (acknowledged.frames > 0) {
-      this.#recovery.progressed(nowMs)
-      const { sampleSentAtMs } = acknowledged
-      // An answer that came by another path measures neither.
-      if (sampleSentAtMs !== undefined && path === this.#active) path.rtt.sample(nowMs - sampleSentAtMs)
-    }
-    if (body.ranges.length > 0) this.#markOvertaken(nowMs)
-  }
-
-  /** Overtaking means loss on the relay path. A data channel keeps order: there, what is late is not lost. */
-  #markOvertaken(nowMs: number): void {
-    const path = this.#active
-    if (path?.name !== 'relay') return
-    const reorderingMs = path.rtt.reorderingMs(this.#limits.initialRtoMs)
-    this.#recovery.overtakenDueMs = this.#sendWindow.markOvertaken(nowMs, reorderingMs)
-  }
-
-  #receiveFrames(path: PathState, frames: readonly Frame[], nowMs: number): void {
-    let reliable = false
-    let inOrder = this.#receiveWindow.heldFrames === 0
-    for (const frame of frames) {
-      checkFrame(frame)
-      if (frame.seq === 0n) {
-        this.#receiveUnreliable(path, frame, nowMs)
-      } else {
-        reliable = true
-        if (!this.#receiveReliable(frame)) inOrder = false
-      }
-      if (this.#closed) return
-    }
-    if (reliable) this.#acknowledger.received(inOrder, nowMs)
-  }
-
-  #receiveUnreliable(path: PathState, { body }: Frame, nowMs: number): void {
+  #receiveUnreliable(path: PathState, body: Frame['body'], nowMs: number): void {
     if (body.case === 'ping') path.pushPong(body.value.id)
     else if (body.case === 'pong') path.pong(body.value.id, nowMs)
     else if (body.case === 'goodbye') {
@@ -299,22 +251,7 @@ export class Link {
     }
   }
 
-  /** Whether the frame was next in line. Hands on everything that is in order now. */
-  #receiveReliable(frame: Frame): boolean {
-    this.#counts.framesReceived += 1
-    const window = this.#receiveWindow
-    const place = window.accept(Number(frame.seq), frame)
-    if (place === 'duplicate') this.#counts.duplicatesReceived += 1
-    if (place === 'overflow') this.#counts.overflowsReceived += 1
-    if (place === 'held' && frame.body.case === 'data') frame.body.value.data = retained(frame.body.value.data)
-    if (place !== 'next') return false
-    for (let next: Frame | undefined = frame; next !== undefined && !this.#closed; next = window.shift()) {
-      this.#handle(next)
-    }
-    return true
-  }
-
-  #handle({ body }: Frame): void {
+  #receiveReliable(body: Frame['body']): void {
     switch (body.case) {
       case 'open':
       case 'data':
@@ -348,10 +285,9 @@ export class Link {
     if (next === this.#active) return
     this.#active = next
     this.#counts.pathChanges += 1
-    this.#sendWindow.markAllLost()
-    this.#recovery.pathChanged(nowMs)
+    this.#sending.pathChanged(nowMs)
     // What was acknowledged on the old path may have been lost with it.
-    if (this.#receiveWindow.inOrder > 0) this.#acknowledger.hurry(nowMs)
+    if (this.#receiving.window.inOrder > 0) this.#receiving.acknowledger.hurry(nowMs)
     this.#effects.pathChanged?.(next?.name)
   }
 
@@ -370,47 +306,31 @@ export class Link {
     const nowMs = this.#clock.monotonicMs()
     this.#sendFrames(nowMs)
     for (const path of this.#pathList) this.#sendPings(path)
-    const ackDueMs = this.#acknowledger.dueMs
+    const ackDueMs = this.#receiving.acknowledger.dueMs
     const path = this.#active
     if (path !== undefined && !path.blocked && ackDueMs !== undefined && ackDueMs <= nowMs) this.#transmit(path, [])
     this.#flushing = false
     if (this.#closed) return
-    const waiting = this.#waiting
+    const { waiting, recovery } = this.#sending
     const idle = !waiting && this.#channels.idle
-    this.#recovery.update(waiting || (!idle && this.#active === undefined), this.#active, nowMs)
-    this.#watchRelay(!waiting && !idle, nowMs)
-    if (idle && this.#drain.waiting) this.#drain.done()
-    this.#arm(nowMs)
-  }
-
-  /**
-   * The relay path is quiet by design. Only while data waits for nothing but the other side's credit, which a peer that
-   * is gone would never give, it is asked for Pongs.
-   */
-  #watchRelay(needsCredit: boolean, nowMs: number): void {
+    recovery.update(waiting || (!idle && this.#active === undefined), this.#active, nowMs)
     const { relay } = this.#paths
-    if (!needsCredit || this.#active !== relay) relay.pingDueMs = undefined
-    else relay.pingDueMs ??= nowMs + this.#limits.pingMs
+    this.#liveness.watch(relay, !waiting && !idle && this.#active === relay, nowMs)
+    if (idle && this.#drain.waiting) this.#drain.done()
+    this.#setTimer(nowMs)
   }
 
   #sendFrames(nowMs: number): void {
-    const window = this.#sendWindow
-    for (;;) {
-      const path = this.#active
-      if (path === undefined || path.blocked || this.#closed) return
-      if (this.#recovery.probing && window.inFlightFrames > 0) return
-      if (window.inFlightFrames === 0) this.#recovery.restart()
-      const frames = this.#packer.pingFrames(path)
-      const pings = frames.length
-      this.#packer.fill(frames, path, nowMs)
-      if (frames.length > 0) this.#transmit(path, frames)
-      if (frames.length === pings) return
+    while (this.#active !== undefined && !this.#active.blocked && !this.#closed) {
+      const frames = this.#sending.nextFrames(this.#active, nowMs)
+      if (frames.length === 0) return
+      this.#transmit(this.#active, frames)
     }
   }
 
   /** Pings and Pongs have to go by the path they are about, used or not, full or not. */
   #sendPings(path: PathState): void {
-    const frames = this.#packer.pingFrames(path)
+    const frames = this.#sending.pingFrames(path)
     if (frames.length > 0) this.#transmit(path, frames)
   }
 
@@ -418,92 +338,44 @@ export class Link {
     this.#counts.packetsSent += 1
     this.#counts.framesSent += frames.length
     const body = create(PacketBodySchema, {
-      ack: BigInt(this.#receiveWindow.inOrder),
-      ranges: this.#receiveWindow.ranges(),
+      ack: BigInt(this.#receiving.window.inOrder),
+      ranges: this.#receiving.window.ranges(),
       frames,
     })
     // By the path in use only: another one may not carry it.
-    if (path === this.#active) this.#acknowledger.sent()
+    if (path === this.#active) this.#receiving.acknowledger.sent()
     if (this.#effects.transmit(path.name, body) === false) path.blocked = true
   }
 
   #onTimer(): void {
     const nowMs = this.#clock.monotonicMs()
     for (const path of this.#pathList) {
-      path.failPings(nowMs - this.#limits.pingTimeoutMs, pingTimeout)
-      this.#pingIdle(path, nowMs)
+      if (this.#liveness.check(path, nowMs) === 'dead') this.#dead(path)
     }
-    const { overtakenDueMs } = this.#recovery
-    if (overtakenDueMs !== undefined && overtakenDueMs <= nowMs) this.#markOvertaken(nowMs)
-    if (this.#recovery.expired(this.#active, nowMs)) this.#timeout()
-    if (this.#recovery.dead(this.#active, nowMs)) this.#dead()
+    if (this.#sending.check(this.#active, nowMs) === 'dead') this.#dead(this.#active)
     this.#flush()
   }
 
-  #timeout(): void {
-    this.#counts.timeouts += 1
-    // A full path may not have sent yet what was given to it.
-    if (this.#active?.blocked) return
-    if (this.#active?.name === 'relay') this.#sendWindow.markAllLost()
-    else this.#sendWindow.markOldestLost(this.#limits.maxBodyBytes - ACK_BYTES)
-  }
-
-  #dead(): void {
-    if (this.#active?.name === 'direct') return this.#directDead('brought no progress')
-    const where = this.#active === undefined ? 'There was no path to the other side' : 'The relay path was silent'
+  #dead(path: PathState | undefined): void {
+    if (path?.name === 'direct') {
+      this.setPath('direct', { usable: false })
+      const error = new MeshError(ErrorReason.LINK_TIMEOUT, `Nothing came through for ${this.#limits.directDeadMs} ms`)
+      this.#effects.pathDead('direct', error)
+      return
+    }
+    const where = path === undefined ? 'There was no path to the other side' : 'Nothing came through the relay path'
     this.close(new MeshError(ErrorReason.LINK_TIMEOUT, `${where} while something waited`))
   }
 
-  #pingIdle(path: PathState, nowMs: number): void {
-    if (path.pingDueMs === undefined || path.pingDueMs > nowMs) return
-    const { pingMs, directDeadMs, noProgressMs } = this.#limits
-    const deadMs = path.name === 'direct' ? directDeadMs : noProgressMs
-    // The time without a packet is counted in pings, so that a process that was suspended asks before it judges.
-    if (path.unansweredPings >= deadMs / pingMs - 1) {
-      return path.name === 'direct' ? this.#directDead('was silent') : this.#dead()
-    }
-    path.unansweredPings += 1
-    path.pingDueMs = nowMs + pingMs
-    path.pushPing(++this.#pingId, { sentAtMs: nowMs, resolve: () => undefined, reject: () => undefined }, pingTimeout)
-  }
-
-  #directDead(how: string): void {
-    this.setPath('direct', { usable: false })
-    const error = new MeshError(ErrorReason.LINK_TIMEOUT, `The direct path ${how} for ${this.#limits.directDeadMs} ms`)
-    this.#effects.pathDead('direct', error)
-  }
-
-  /** Whether anything can be sent or is unacknowledged; what waits for credit does not count. */
-  get #waiting(): boolean {
-    return this.#sendWindow.outstandingFrames > 0 || this.#scheduler.hasFrames
-  }
-
-  /** Sets the timer to whatever is due first. One that is due earlier is left: it finds nothing and sets the next. */
-  #arm(nowMs: number): void {
+  #setTimer(nowMs: number): void {
     const path = this.#active
-    const ackDueMs = path === undefined || path.blocked ? undefined : this.#acknowledger.dueMs
-    let dueMs = earliest(ackDueMs, this.#recovery.dueMs(path))
-    for (const { pingDueMs, oldestPingAtMs } of this.#pathList) {
-      dueMs = earliest(dueMs, pingDueMs)
-      if (oldestPingAtMs !== undefined) dueMs = earliest(dueMs, oldestPingAtMs + this.#limits.pingTimeoutMs)
-    }
-    if (this.#timer !== undefined && dueMs !== undefined && this.#timerDueMs <= dueMs) return
-    this.#timer?.cancel()
-    this.#timer = undefined
-    if (dueMs === undefined) return
-    this.#timerDueMs = dueMs
-    // Whole milliseconds, rounded up: a timer that comes a fraction early would find nothing due, again and again.
-    this.#timer = this.#clock.schedule(Math.max(1, Math.ceil(dueMs - nowMs)), () => {
-      this.#timer = undefined
-      if (!this.#closed) this.#onTimer()
-    })
+    let dueMs = this.#sending.recovery.dueMs(path)
+    if (path !== undefined && !path.blocked) dueMs = earliest(dueMs, this.#receiving.acknowledger.dueMs)
+    for (const each of this.#pathList) dueMs = earliest(dueMs, this.#liveness.dueMs(each))
+    this.#timer.set(dueMs, nowMs)
   }
 }
 
 function linkClosed(): MeshError {
   return new MeshError(ErrorReason.LINK_CLOSED, 'The link is closed')
-}
-
-function pingTimeout(): MeshError {
-  return new MeshError(ErrorReason.LINK_TIMEOUT, 'No Pong came in time')
 }
