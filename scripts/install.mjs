@@ -1,8 +1,8 @@
 /**
  * Installs the locked dependencies when they are missing or stale.
  *
- * 1. A stamp inside node_modules holds a hash of everything that decides what is installed: the lock file, every
- *    package.json, and the platform. When it matches, nothing is done.
+ * 1. A stamp inside node_modules holds a hash of everything that decides what is installed: the lock file, what every
+ *    package.json says about dependencies, and the platform. When it matches, nothing is done.
  * 2. Otherwise one process takes the lock (others wait for it and then look at the stamp again), removes the stamp,
  *    runs npm, and writes the new stamp. An interrupted installation leaves no stamp, so the next run repeats it.
  */
@@ -60,19 +60,36 @@ export function runNpm(args, cwd) {
     : runQuietly('npm', args, { cwd })
 }
 
+/** What npm reads in a package.json when it installs; a changed script or description installs nothing. */
+const INSTALLED_FIELDS = [
+  'name',
+  'version',
+  'bin',
+  'workspaces',
+  'dependencies',
+  'devDependencies',
+  'optionalDependencies',
+  'peerDependencies',
+  'overrides',
+]
+
 /** @param {string} root */
 function fingerprint(root) {
-  const manifest = join(root, 'package.json')
-  /** @type {{ workspaces: string[] }} */
-  const { workspaces } = JSON.parse(readFileSync(manifest, 'utf8'))
-  const files = [
-    join(root, 'package-lock.json'),
-    manifest,
-    ...workspaces.map((folder) => join(root, folder, 'package.json')),
-  ]
+  const manifest = readManifest(root)
   const hash = createHash('sha256').update(`${process.platform} ${process.arch}\n`)
-  for (const file of files) hash.update(`${file.slice(root.length)}\n`).update(readFileSync(file))
+  hash.update(readFileSync(join(root, 'package-lock.json')))
+  for (const each of [manifest, ...manifest.workspaces.map((folder) => readManifest(join(root, folder)))]) {
+    hash.update(JSON.stringify(INSTALLED_FIELDS.map((field) => each[field] ?? null)))
+  }
   return `${hash.digest('hex')}\n`
+}
+
+/**
+ * @param {string} folder
+ * @returns {{ workspaces: string[], [field: string]: unknown }}
+ */
+function readManifest(folder) {
+  return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
 }
 
 /**

@@ -45,11 +45,18 @@ describe('ensureInstalled', () => {
     'installs again when %s changes',
     async (file) => {
       await ensureInstalled(root)
-      writeFileSync(join(root, file), JSON.stringify({ workspaces: ['core'], changed: true }))
+      writeFileSync(join(root, file), JSON.stringify({ workspaces: ['core'], dependencies: { a: '1.0.0' } }))
       await ensureInstalled(root)
       expect(runs()).toBe(2)
     },
   )
+
+  test('installs nothing when only scripts change', async () => {
+    await ensureInstalled(root)
+    writeFileSync(join(root, 'package.json'), JSON.stringify({ workspaces: ['core'], scripts: { a: 'b' } }))
+    await ensureInstalled(root)
+    expect(runs()).toBe(1)
+  })
 
   test('shows what npm said when it fails, and tries again next time', async () => {
     npm('echo "no such registry" >&2; exit 7')
