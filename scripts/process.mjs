@@ -60,12 +60,15 @@ export function runInForeground(command, args, options = {}) {
 
 /**
  * Passes this process's signals on to a child until released. While a child runs, a signal ends the child and the
- * child's exit ends this process, so nothing is left running behind.
+ * child's exit ends this process, so nothing is left running behind. In a terminal Ctrl-C reaches the child by itself:
+ * passed on as well, it would look like the second, impatient one.
  *
  * @param {import('node:child_process').ChildProcess} child
  */
 function forwardSignals(child) {
-  const forward = (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal)
+  const forward = (/** @type {NodeJS.Signals} */ signal) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+  }
   for (const signal of FORWARDED_SIGNALS) process.on(signal, forward)
   return () => {
     for (const signal of FORWARDED_SIGNALS) process.off(signal, forward)
