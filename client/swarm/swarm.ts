@@ -25,35 +25,14 @@ import type { SignalClient } from '../signal/signal-client.ts'
 import { Channel } from './channel.ts'
 import { DirectoryMembership } from './directory-membership.ts'
 import { Emitter } from './emitter.ts'
+import type { SwarmEvents, SwarmStatus } from './events.ts'
 import { type MemberChange, MembershipView } from './membership-view.ts'
 import { encodeMessage, type Message, type MessageData, receivedMessage } from './message.ts'
 import { MessageStream } from './message-stream.ts'
-import { Peer, type SendOptions } from './peer.ts'
+import type { Peer, SendOptions } from './peer.ts'
 import { answerRequest, type RequestHandler } from './requests.ts'
+import { Roster } from './roster.ts'
 import { automatic, type Topology } from './topology/topology.ts'
-
-export interface SwarmEvents extends Record<string, unknown> {
-  /** A message of a peer. */
-  message: Message
-  /** A peer is in the swarm: admitted, and reachable. */
-  join: Peer
-  /** A peer left, or is gone for good. */
-  leave: Peer
-  /** A peer's state or session changed. */
-  update: Peer
-  /** A peer's path changed: see `peer.path`. */
-  path: Peer
-  /** A peer opened a named channel. Without a listener the channel is refused. */
-  channel: Channel
-  /** A peer's process restarted: what it had not acknowledged is lost. */
-  restart: Peer
-  status: SwarmStatus
-  /** Something failed that no call reports: a listener threw, a record was refused, the server took the session over. */
-  error: MeshError
-}
-
-/** 'reconnecting': the server is out of reach; links that are direct go on working. */
-export type SwarmStatus = 'joining' | 'joined' | 'reconnecting' | 'closed'
 
 /** How a broadcast went. */
 export interface SendReport {
@@ -84,8 +63,6 @@ export interface SwarmParts {
 }
 
 const RECONCILE_MS = 5_000
-/** After a server restart members come back one by one; those that have not within this time are gone. */
-const MISSING_GRACE_MS = 5_000
 const CLOSE_DRAIN_MS = 1_000
 const MAX_PENDING_EVENTS = 4_096
 
@@ -96,17 +73,13 @@ export class Swarm {
   /** Discovery key of the party, 32 bytes. */
   readonly topic: Uint8Array
   readonly #parts: SwarmParts
-  readonly #topology: Topology
   readonly #handle: TopicHandle
   readonly #directory: DirectoryMembership
   readonly #view: MembershipView
   readonly #events: Emitter<SwarmEvents>
   readonly #stream = new MessageStream()
   readonly #work: OrderedQueue
-  /** Every peer this swarm wants a link to or has one with; `#peers` are those of them that have joined. */
-  readonly #known = new Map<string, Peer>()
-  readonly #peers = new Map<string, Peer>()
-  readonly #missing = new Map<string, number>()
+  readonly #roster: Roster
   readonly #joined = Promise.withResolvers<void>()
   #status: SwarmStatus = 'joining'
   #closing: Promise<void> | undefined
@@ -120,7 +93,6 @@ export class Swarm {
     this.#parts = parts
     this.id = formatPeerId(key.publicKey)
     this.topic = party.topic
-    this.#topology = options.topology ?? automatic()
     this.#events = new Emitter((error) => this.#reportListenerError(error))
     this.#work = new OrderedQueue(MAX_PENDING_EVENTS, (error) => this.#events.emit('error', error))
     this.#handle = this.#makeHandle()
@@ -128,6 +100,16 @@ export class Swarm {
       ownKey: key.publicKey,
       verify: (record, kind) => this.#verify(record, kind),
       onRejected: (error) => this.#events.emit('error', error),
+    })
+    this.#roster = new Roster({
+      ownKey: key.publicKey,
+      topic: party.topic,
+      clock,
+      connections: parts.connections,
+      topology: options.topology ?? automatic(),
+      view: this.#view,
+      handle: () => this.#handle,
+      emit: (name, peer) => this.#events.emit(name, peer),
     })
     this.#directory = new DirectoryMembership({
       signal,
@@ -144,7 +126,7 @@ export class Swarm {
 
   /** Members this peer is linked to, by peer id. */
   get peers(): ReadonlyMap<string, Peer> {
-    return this.#peers
+    return this.#roster.joined
   }
 
   /** How many other members the directory lists, linked or not. */
@@ -191,7 +173,7 @@ export class Swarm {
     this.#requireOpen()
     const { to, ...rest } = options
     if (to !== undefined) {
-      const peer = typeof to === 'string' ? this.#known.get(to) : to
+      const peer = typeof to === 'string' ? this.#roster.known.get(to) : to
       if (!peer) throw new MeshError(ErrorReason.PEER_LEFT, `no peer ${to} in this swarm`)
       await peer.send(data, rest)
       return { delivered: [peer], failed: [] }
@@ -200,7 +182,7 @@ export class Swarm {
     const delivered: Peer[] = []
     const failed: { peer: Peer; error: MeshError }[] = []
     await this.#workDone()
-    const sends = [...this.#known.values()].map((peer) =>
+    const sends = [...this.#roster.known.values()].map((peer) =>
       peer.send(bytes, rest).then(
         () => delivered.push(peer),
         (error: unknown) => failed.push({ peer, error: MeshError.from(error) }),
@@ -252,13 +234,13 @@ export class Swarm {
     this.#stream.end()
     const deadline = new AbortController()
     const timer = clock.schedule(CLOSE_DRAIN_MS, () => deadline.abort())
-    const links = [...this.#known.values()].map((peer) => connections.get(peer.key)?.linked?.link)
+    const links = [...this.#roster.known.values()].map((peer) => connections.get(peer.key)?.linked?.link)
     await Promise.all(links.map((link) => link?.drained({ signal: deadline.signal }).catch(() => undefined)))
     timer.cancel()
     await this.#directory.leave()
     connections.unregister(this.#handle)
     const error = new MeshError(ErrorReason.LINK_CLOSED, 'this swarm was closed')
-    for (const peer of this.#known.values()) peer.leave(error)
+    this.#roster.close(error)
     this.#joined.reject(error)
     this.#events.clear()
     await this.#parts.onClosed()
@@ -316,12 +298,12 @@ export class Swarm {
         return current && { key, session: current.session, party, record: current.signed }
       },
       verify: (record) => this.#verify(record, MembershipKind.JOIN),
-      accepts: (record) => this.#accepts(record),
-      attached: (connection, record) => this.#onAttached(connection, record),
-      detached: (connection, error) => this.#onDetached(connection, error),
+      accepts: (record) => this.#status !== 'closed' && this.#roster.hasRoomFor(record),
+      attached: (connection, record) => this.#roster.onAttached(connection, record),
+      detached: (connection, error) => this.#roster.onDetached(connection, error),
       channel: (connection, channel) => this.#onChannel(connection, channel),
-      changed: (connection) => this.#onChanged(connection),
-      restarted: (connection) => this.#onRestarted(connection),
+      changed: (connection) => this.#roster.onChanged(connection),
+      restarted: (connection) => this.#roster.onRestarted(connection),
     }
   }
 
@@ -329,104 +311,16 @@ export class Swarm {
     return verifyRecord(record, { nowMs: this.#parts.signal.wallMs(), topic: this.topic, kind })
   }
 
-  #accepts({ record }: VerifiedRecord): boolean {
-    return (
-      this.#status !== 'closed' &&
-      (this.#known.has(formatPeerId(record.peerKey)) || this.#known.size < this.#topology.maxLinks)
-    )
-  }
-
   #apply(changes: readonly MemberChange[], joined: boolean): void {
     if (this.#status === 'closed') return
-    for (const change of changes) this.#applyChange(change)
-    this.#reconcile()
+    this.#roster.apply(changes)
     if (!joined) return
     this.#setStatus('joined')
     this.#joined.resolve()
   }
 
-  #applyChange(change: MemberChange): void {
-    const { record } = change
-    const name = toHex(record.record.peerKey)
-    const { clock, connections } = this.#parts
-    if (change.kind === 'missing') {
-      this.#missing.set(name, clock.monotonicMs() + MISSING_GRACE_MS)
-      return
-    }
-    this.#missing.delete(name)
-    if (change.kind === 'left') {
-      connections.get(record.record.peerKey)?.unlisted(this.#handle, change.said)
-      return this.#settleDeparture(record.record.peerKey)
-    }
-    const peer = this.#known.get(formatPeerId(record.record.peerKey))
-    if (!peer) return
-    peer.update({ record })
-    connections.want(this.#handle, record)
-    if (this.#peers.has(peer.id)) this.#events.emit('update', peer)
-  }
-
-  /** Compares whom the topology wants with whom this peer works with. */
-  #reconcile(): void {
-    const { key, connections } = this.#parts
-    const members = [...this.#view.members.values()]
-    const selected = this.#topology.select(
-      key.publicKey,
-      members.map(({ record }) => record.peerKey),
-    )
-    const wanted = new Set(selected.map(toHex))
-    for (const record of members) {
-      if (!wanted.has(toHex(record.record.peerKey))) continue
-      const connection = connections.want(this.#handle, record)
-      if (connection) this.#remember(connection, record)
-    }
-  }
-
-  #remember(connection: PeerConnection, record: VerifiedRecord): Peer {
-    let peer = this.#known.get(connection.id)
-    if (!peer) {
-      const { clock } = this.#parts
-      peer = new Peer({ topic: this.topic, clock, dropped: this.#parts.connections.dropped }, record)
-      this.#known.set(peer.id, peer)
-    }
-    peer.update({ connection, record })
-    return peer
-  }
-
-  #onAttached(connection: PeerConnection, record: VerifiedRecord): void {
-    const peer = this.#remember(connection, record)
-    peer.update({ attached: true })
-    if (!this.#peers.has(peer.id)) {
-      this.#peers.set(peer.id, peer)
-      this.#events.emit('join', peer)
-    }
-    this.#onChanged(connection)
-  }
-
-  #onDetached(connection: PeerConnection, error: MeshError): void {
-    const peer = this.#known.get(connection.id)
-    if (!peer) return
-    peer.update({ attached: false })
-    if (error.reason === ErrorReason.PEER_LEFT) {
-      // Said on the link by the peer itself; a newer record of it brings it back.
-      this.#view.remove(connection.key)
-      connection.unwant(this.#handle)
-    }
-    this.#onChanged(connection)
-    this.#settleDeparture(connection.key)
-  }
-
-  /** A peer is gone when neither the directory nor a link says it is there. */
-  #settleDeparture(key: Uint8Array): void {
-    const peer = this.#known.get(formatPeerId(key))
-    if (!peer || peer.attached || this.#view.members.has(toHex(key)) || this.#missing.has(toHex(key))) return
-    this.#known.delete(peer.id)
-    this.#parts.connections.get(key)?.unwant(this.#handle)
-    peer.leave(new MeshError(ErrorReason.PEER_LEFT, `${peer.id} left the swarm`))
-    if (this.#peers.delete(peer.id)) this.#events.emit('leave', peer)
-  }
-
   #onChannel(connection: PeerConnection, channel: LinkChannel): void {
-    const peer = this.#known.get(connection.id)
+    const peer = this.#roster.known.get(connection.id)
     if (!peer) return channel.reset()
     if (channel.kind === ChannelKind.REQUEST) {
       void answerRequest(peer, channel, this.#requestHandler)
@@ -443,16 +337,6 @@ export class Swarm {
     }
   }
 
-  #onChanged(connection: PeerConnection): void {
-    const peer = this.#peers.get(connection.id)
-    if (peer?.pathChanged()) this.#events.emit('path', peer)
-  }
-
-  #onRestarted(connection: PeerConnection): void {
-    const peer = this.#peers.get(connection.id)
-    if (peer) this.#events.emit('restart', peer)
-  }
-
   #onDirectoryError(error: MeshError): void {
     this.#events.emit('error', error)
     if (!error.retryable && this.#status === 'joining') this.#joined.reject(error)
@@ -463,22 +347,10 @@ export class Swarm {
     this.#timer = this.#parts.clock.schedule(RECONCILE_MS, () => {
       this.#work.run(() => {
         this.#apply(this.#view.expire(this.#parts.signal.wallMs()), false)
-        this.#settleMissing()
+        this.#roster.settleMissing()
       })
       this.#housekeep()
     })
-  }
-
-  #settleMissing(): void {
-    const now = this.#parts.clock.monotonicMs()
-    for (const [name, untilMs] of [...this.#missing]) {
-      if (untilMs > now) continue
-      this.#missing.delete(name)
-      const peer = [...this.#known.values()].find(({ key }) => toHex(key) === name)
-      if (!peer) continue
-      this.#parts.connections.get(peer.key)?.unlisted(this.#handle, false)
-      this.#settleDeparture(peer.key)
-    }
   }
 
   /** Resolves when the membership changes received so far are applied, so that a broadcast right after `join` has targets. */

@@ -1,0 +1,27 @@
+import type { MeshError } from '@mesh/core'
+import type { Channel } from './channel.ts'
+import type { Message } from './message.ts'
+import type { Peer } from './peer.ts'
+
+export interface SwarmEvents extends Record<string, unknown> {
+  /** A message of a peer. */
+  message: Message
+  /** A peer is in the swarm: admitted, and reachable. */
+  join: Peer
+  /** A peer left, or is gone for good. */
+  leave: Peer
+  /** A peer's state or session changed. */
+  update: Peer
+  /** A peer's path changed: see `peer.path`. */
+  path: Peer
+  /** A peer opened a named channel. Without a listener the channel is refused. */
+  channel: Channel
+  /** A peer's process restarted: what it had not acknowledged is lost. */
+  restart: Peer
+  status: SwarmStatus
+  /** Something failed that no call reports: a record was refused, the server took the session over. */
+  error: MeshError
+}
+
+/** 'reconnecting': the server is out of reach; links that are direct go on working. */
+export type SwarmStatus = 'joining' | 'joined' | 'reconnecting' | 'closed'

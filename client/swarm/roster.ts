@@ -1,0 +1,164 @@
+import { type Clock, ErrorReason, formatPeerId, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
+import type { Connections } from '../connection/connections.ts'
+import type { PeerConnection } from '../connection/peer-connection.ts'
+import type { TopicHandle } from '../connection/topic-handle.ts'
+import type { MemberChange, MembershipView } from './membership-view.ts'
+import { Peer } from './peer.ts'
+import type { Topology } from './topology/topology.ts'
+
+/**
+ * Who is who in one swarm, from three sources that come and go independently: the directory (is the peer listed?), the
+ * topology (does this peer want a link?) and the links (is the peer attached?).
+ *
+ *   known:  wanted by the topology, or attached because the other side wanted it
+ *   joined: has been attached at least once since it is known; this is what applications see
+ *   gone:   neither listed nor attached; a peer that only lost one of the two stays
+ */
+export interface RosterOptions {
+  readonly ownKey: Uint8Array
+  readonly topic: Uint8Array
+  readonly clock: Clock
+  readonly connections: Connections
+  readonly topology: Topology
+  readonly view: MembershipView
+  readonly handle: () => TopicHandle
+  readonly emit: (name: 'join' | 'leave' | 'update' | 'path' | 'restart', peer: Peer) => void
+}
+
+/** After a server restart members come back one by one; those that have not within this time are gone. */
+const MISSING_GRACE_MS = 5_000
+
+export class Roster {
+  readonly #options: RosterOptions
+  readonly #known = new Map<string, Peer>()
+  readonly #joined = new Map<string, Peer>()
+  /** Members a restarted server does not list yet, and until when that is no reason to give them up. */
+  readonly #missing = new Map<string, number>()
+
+  constructor(options: RosterOptions) {
+    this.#options = options
+  }
+
+  /** By peer id. */
+  get known(): ReadonlyMap<string, Peer> {
+    return this.#known
+  }
+
+  /** By peer id. */
+  get joined(): ReadonlyMap<string, Peer> {
+    return this.#joined
+  }
+
+  /** Whether a link the other side asks for fits. */
+  hasRoomFor({ record }: VerifiedRecord): boolean {
+    return this.#known.has(formatPeerId(record.peerKey)) || this.#known.size < this.#options.topology.maxLinks
+  }
+
+  /** Takes changes of the membership in, then looks at the topology again. */
+  apply(changes: readonly MemberChange[]): void {
+    for (const change of changes) this.#applyChange(change)
+    this.#reconcile()
+  }
+
+  /** Gives up members that did not come back after a server restart. */
+  settleMissing(): void {
+    const { clock, connections, handle } = this.#options
+    for (const [name, untilMs] of [...this.#missing]) {
+      if (untilMs > clock.monotonicMs()) continue
+      this.#missing.delete(name)
+      const peer = [...this.#known.values()].find(({ key }) => toHex(key) === name)
+      if (!peer) continue
+      connections.get(peer.key)?.unlisted(handle(), false)
+      this.#settleDeparture(peer.key)
+    }
+  }
+
+  onAttached(connection: PeerConnection, record: VerifiedRecord): void {
+    const peer = this.#remember(connection, record)
+    peer.update({ attached: true })
+    if (!this.#joined.has(peer.id)) {
+      this.#joined.set(peer.id, peer)
+      this.#options.emit('join', peer)
+    }
+    this.onChanged(connection)
+  }
+
+  onDetached(connection: PeerConnection, error: MeshError): void {
+    const peer = this.#known.get(connection.id)
+    if (!peer) return
+    peer.update({ attached: false })
+    if (error.reason === ErrorReason.PEER_LEFT) {
+      // Said on the link by the peer itself; a newer record of it brings it back.
+      this.#options.view.remove(connection.key)
+      connection.unwant(this.#options.handle())
+    }
+    this.onChanged(connection)
+    this.#settleDeparture(connection.key)
+  }
+
+  onChanged(connection: PeerConnection): void {
+    const peer = this.#joined.get(connection.id)
+    if (peer?.pathChanged()) this.#options.emit('path', peer)
+  }
+
+  onRestarted(connection: PeerConnection): void {
+    const peer = this.#joined.get(connection.id)
+    if (peer) this.#options.emit('restart', peer)
+  }
+
+  /** The swarm was closed: whatever waits for a peer fails. */
+  close(error: MeshError): void {
+    for (const peer of this.#known.values()) peer.leave(error)
+  }
+
+  #applyChange(change: MemberChange): void {
+    const { clock, connections, handle, emit } = this.#options
+    const { record } = change
+    const key = record.record.peerKey
+    if (change.kind === 'missing') {
+      this.#missing.set(toHex(key), clock.monotonicMs() + MISSING_GRACE_MS)
+      return
+    }
+    this.#missing.delete(toHex(key))
+    if (change.kind === 'left') {
+      connections.get(key)?.unlisted(handle(), change.said)
+      return this.#settleDeparture(key)
+    }
+    const peer = this.#known.get(formatPeerId(key))
+    if (!peer) return
+    peer.update({ record })
+    connections.want(handle(), record)
+    if (this.#joined.has(peer.id)) emit('update', peer)
+  }
+
+  /** Wants a link to every member the topology selects. */
+  #reconcile(): void {
+    const { ownKey, connections, topology, view, handle } = this.#options
+    const members = [...view.members.values()]
+    const keys = members.map(({ record }) => record.peerKey)
+    const selected = new Set(topology.select(ownKey, keys).map(toHex))
+    for (const record of members) {
+      if (!selected.has(toHex(record.record.peerKey))) continue
+      const connection = connections.want(handle(), record)
+      if (connection) this.#remember(connection, record)
+    }
+  }
+
+  #remember(connection: PeerConnection, record: VerifiedRecord): Peer {
+    const { topic, clock, connections } = this.#options
+    const peer = this.#known.get(connection.id) ?? new Peer({ topic, clock, dropped: connections.dropped }, record)
+    this.#known.set(peer.id, peer)
+    peer.update({ connection, record })
+    return peer
+  }
+
+  #settleDeparture(key: Uint8Array): void {
+    const { view, connections, handle, emit } = this.#options
+    const peer = this.#known.get(formatPeerId(key))
+    if (!peer || peer.attached || view.members.has(toHex(key)) || this.#missing.has(toHex(key))) return
+    this.#known.delete(peer.id)
+    connections.get(key)?.unwant(handle())
+    peer.leave(new MeshError(ErrorReason.PEER_LEFT, `${peer.id} left the swarm`))
+    if (this.#joined.delete(peer.id)) emit('leave', peer)
+  }
+}
