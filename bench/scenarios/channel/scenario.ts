@@ -1,13 +1,20 @@
+import { generateSigningKey } from '@mesh/core'
 import { startWorker, type Worker } from '../../harness/process.ts'
 import { type Contender, interleave, type Measurements } from '../../harness/rounds.ts'
 import type { BenchContext, Scenario, ScenarioResult } from '../../harness/scenario.ts'
 import { pairedRatio } from '../../harness/stats.ts'
+import { serverModule } from '../../systems/registry.ts'
 import type { NodeRtcName } from '../../systems/rtc/node-rtc.ts'
 import type { RawSignal } from '../../systems/rtc/raw-rtc.ts'
+import type { MeshBulkOptions } from './mesh-bulk.ts'
 import { WRITE_BYTES } from './transfer.ts'
 
 const BYTES_PER_MB = 1_000_000
 const SIGNAL_POLL_MS = 5
+const TARGET_RATIO = 0.9
+
+const RAW = 'werift, hardened'
+const MESH = 'MESH channel'
 
 /** (d) Bulk throughput of a channel on the direct path, against a bare data channel of the same stack. */
 export const channelScenario: Scenario = { name: 'channel', run }
@@ -23,9 +30,12 @@ interface Pair {
 
 async function run(context: BenchContext): Promise<ScenarioResult> {
   const totalBytes = WRITE_BYTES * (context.quick ? 500 : 1_500)
+  const server = startWorker(serverModule('mesh-exchange'), { name: 'channel-server' })
   const pairs: Pair[] = []
   try {
+    const origin = `http://127.0.0.1:${await server.call<number>('listen')}`
     pairs.push(await openRawPair('stock', context), await openRawPair('hardened', context))
+    pairs.push(await openMeshPair(origin, context))
     const measured = await interleave(
       pairs.map((pair): Contender => ({ name: pair.name, measure: () => measure(pair, totalBytes) })),
       { rounds: context.quick ? 3 : 7, discard: 1, context, label: 'channel' },
@@ -33,6 +43,7 @@ async function run(context: BenchContext): Promise<ScenarioResult> {
     return describe(measured, totalBytes)
   } finally {
     await Promise.all(pairs.flatMap((pair) => [pair.sender.stop(), pair.receiver.stop()]))
+    await server.stop()
   }
 }
 
@@ -71,7 +82,16 @@ async function openRawPair(stack: NodeRtcName, context: BenchContext): Promise<P
     await Promise.all([passSignals(sender, receiver), passSignals(receiver, sender)])
     await Promise.race([opening, new Promise((resolve) => setTimeout(resolve, SIGNAL_POLL_MS))])
   }
-  return { name: `werift, ${stack}`, sender, receiver, send: 'rawSend' }
+  return { name: stack === 'hardened' ? RAW : 'werift, stock', sender, receiver, send: 'rawSend' }
+}
+
+async function openMeshPair(origin: string, context: BenchContext): Promise<Pair> {
+  context.progress('channel · connecting · MESH')
+  const [sender, receiver] = startPair('channel-mesh', context.profileDir)
+  const options: MeshBulkOptions = { origin, party: [...(await generateSigningKey()).publicKey] }
+  await receiver.call('meshReceive', options)
+  await sender.call('meshConnect', options)
+  return { name: MESH, sender, receiver, send: 'meshSend' }
 }
 
 async function passSignals(from: Worker, to: Worker): Promise<void> {
@@ -79,13 +99,17 @@ async function passSignals(from: Worker, to: Worker): Promise<void> {
   if (signals.length > 0) await to.call('rawSignal', signals)
 }
 
-function startPair(name: string): [Worker, Worker] {
+/** Profiles are of the MESH pair only: the others are not ours to speed up. */
+function startPair(name: string, profileDir?: string): [Worker, Worker] {
   const module = new URL('./peer-process.ts', import.meta.url)
-  return [startWorker(module, { name: `${name}-sender` }), startWorker(module, { name: `${name}-receiver` })]
+  return [
+    startWorker(module, { name: `${name}-sender`, profileDir }),
+    startWorker(module, { name: `${name}-receiver`, profileDir }),
+  ]
 }
 
 function describe(measured: Measurements, totalBytes: number): ScenarioResult {
-  const reference = measured.get('werift, hardened')!.megabytesPerSecond!
+  const reference = measured.get(RAW)!.megabytesPerSecond!
   return {
     scenario: 'channel',
     title: `${totalBytes / BYTES_PER_MB} MB one way over the direct path, writes of ${WRITE_BYTES} bytes`,
@@ -99,7 +123,16 @@ function describe(measured: Measurements, totalBytes: number): ScenarioResult {
       variant,
       measurements: { ...own, ratio: pairedRatio(own.megabytesPerSecond!, reference) },
     })),
-    targets: [],
-    notes: ['Sender and receiver are processes of their own; time runs from the first to the last piece received.'],
+    targets: [
+      {
+        target: 'throughput of a MESH channel over the raw channel of the same stack',
+        bound: { atLeast: TARGET_RATIO },
+        found: pairedRatio(measured.get(MESH)!.megabytesPerSecond!, reference),
+      },
+    ],
+    notes: [
+      'Sender and receiver are processes of their own; time runs from the first to the last piece received.',
+      'A MESH channel adds: AES-128-GCM per packet, frames with acknowledgements, credit, WHATWG streams at both ends.',
+    ],
   }
 }
