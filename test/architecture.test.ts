@@ -55,12 +55,14 @@ const rules: readonly Rule[] = [
       ['server/a.ts', "const client = await import('@mesh/client')"],
       ['core/a.ts', "type Swarm = import('@mesh/client').Swarm"],
       ['client/swarm/a.ts', "import { x } from '../../core/error.ts'"],
+      ['test/e2e/a.ts', "import { Link } from '../../client/link/link.ts'"],
       ['cli/a.ts', "import { x } from '../test/setup/totals-reporter.ts'"],
       ['playground/a.ts', "import { x } from '@mesh/bench'"],
     ],
     kept: [
       ['client/a.ts', "import { MeshError } from '@mesh/core'"],
       ['test/e2e/a.ts', "import { findChromium } from '../../scripts/chromium.mjs'"],
+      ['test/simulation/a.ts', "import { Link } from '../../client/link/link.ts'"],
       ['core/a.ts', "// import { join } from '@mesh/client'\nconst text = \"from '@mesh/client'\""],
     ],
   },
@@ -96,6 +98,7 @@ const rules: readonly Rule[] = [
       ['client/connection/a.ts', "import { RTCPeerConnection } from 'werift'"],
       ['core/a.ts', "import { createHash } from 'node:crypto'"],
       ['client/identity/a.ts', "import { SignalSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'"],
+      ['cli/a.ts', "import { TestPeer } from '@mesh/server/testing'"],
       ['cli/a.ts', "import { SignalSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'"],
     ],
     kept: [

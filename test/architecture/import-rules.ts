@@ -73,6 +73,7 @@ const CONFINED: readonly { readonly what: RegExp; readonly in: readonly string[]
     in: ['core/', 'server/', 'client/', 'cli/', 'playground/', 'examples/'],
     to: ['client/node/werift/'],
   },
+  { what: /^@mesh\/server\/testing$/, in: ['cli/', 'playground/', 'bench/', 'examples/'], to: [] },
   { what: /^node:/, in: ['core/', 'client/'], to: ['client/node/'] },
   {
     what: /^@mesh\/protocol\//,
