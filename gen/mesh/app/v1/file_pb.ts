@@ -237,7 +237,7 @@ export const FileOutcome = {
   STORED: 1,
 
   /**
-   * More or fewer bytes than offered; nothing was kept.
+   * Fewer bytes than offered; nothing was kept. (More of them end in a reset.)
    *
    * @generated from enum value: FILE_OUTCOME_SIZE_MISMATCH = 2;
    */
