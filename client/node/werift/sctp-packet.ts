@@ -141,6 +141,8 @@ function parseChunk(type: number, flags: number, body: Buffer): Chunk | 'malform
       return params === undefined ? 'malformed' : { type, params }
     }
     case HEARTBEAT:
+      // What it carries is sent back: only what is well-formed, so that nobody is made to pass malformed bytes on.
+      return parseParameters(body) === undefined ? 'malformed' : { type, body }
     case ABORT:
     case SHUTDOWN:
     case SHUTDOWN_ACK:
