@@ -1,12 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer as createHttpServer, type Server } from 'node:http'
-import { tmpdir } from 'node:os'
-import { extname, join } from 'node:path'
-import { type Browser, chromium, type Page } from 'playwright-core'
-import { build } from 'vite'
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
 import type { PagePeer } from './page/page-peer.ts'
 import type { PeerReport } from './peer-report.ts'
+import { launchChromium, openSite, type Site } from './site.ts'
 
 /**
  * The real parts of an end-to-end test: a signaling server process, peers in Node processes, peers in Chromium pages. Each
@@ -26,22 +23,11 @@ export interface E2ePeer {
 
 const HERE = import.meta.dirname
 const NODE_ARGS = ['--conditions=source']
-const CHROMIUM_ARGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--disable-features=WebRtcHideLocalIpsWithMdns',
-]
-
 export class Cast {
   origin = ''
   readonly pageErrors: string[] = []
   #server: ChildProcess | undefined
-  #site: { server: Server; folder: string; url: string } | undefined
+  #site: Site | undefined
   #browser: Browser | undefined
   readonly #children = new Set<ChildProcess>()
 
@@ -95,10 +81,7 @@ export class Cast {
   /** A peer in a page; pages of one cast share a browser profile, as tabs do. Without a seed it uses its stored identity. */
   async pagePeer(party: string, seed?: string): Promise<E2ePeer> {
     const site = await this.#openSite()
-    this.#browser ??= await chromium.launch({
-      args: CHROMIUM_ARGS,
-      ...(process.env.CHROME_PATH && { executablePath: process.env.CHROME_PATH }),
-    })
+    this.#browser ??= await launchChromium()
     const context = this.#browser.contexts()[0] ?? (await this.#browser.newContext())
     const page = await context.newPage()
     page.on('pageerror', (error) => this.pageErrors.push(String(error)))
@@ -112,13 +95,11 @@ export class Cast {
     for (const child of this.#children) child.kill('SIGKILL')
     await this.#browser?.close()
     await this.stopServer()
-    if (!this.#site) return
-    this.#site.server.close()
-    await rm(this.#site.folder, { recursive: true, force: true })
+    await this.#site?.close()
   }
 
   async #openSite(): Promise<string> {
-    this.#site ??= await serve(await bundlePage())
+    this.#site ??= await openSite(join(HERE, 'page'))
     return this.#site.url
   }
 }
@@ -162,32 +143,6 @@ export async function connected(peers: readonly E2ePeer[], path: 'direct' | 'any
 /** Two seeds whose peer keys are ordered: the first one's peer offers. */
 export function randomSeed(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')
-}
-
-async function bundlePage(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'mesh-page-'))
-  await build({
-    root: join(HERE, 'page'),
-    configFile: false,
-    logLevel: 'error',
-    resolve: { conditions: ['source', 'browser', 'module', 'import', 'default'] },
-    build: { outDir: folder, emptyOutDir: true, minify: false },
-  })
-  return folder
-}
-
-async function serve(folder: string): Promise<{ server: Server; folder: string; url: string }> {
-  const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript' }
-  const server = createHttpServer((request, response) => {
-    const path = request.url === '/' ? '/index.html' : (request.url ?? '/')
-    readFile(join(folder, path)).then(
-      (body) => response.writeHead(200, { 'content-type': types[extname(path)] ?? 'text/plain' }).end(body),
-      () => response.writeHead(404).end(),
-    )
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  return { server, folder, url: `http://127.0.0.1:${port}/` }
 }
 
 function messageOf<T = unknown>(child: ChildProcess, matches: (message: T) => boolean = () => true): Promise<T> {
