@@ -1,7 +1,6 @@
 import { gzipSync } from 'node:zlib'
+import { eventually, TestPeer, useServers } from '@mesh/server/testing'
 import { describe, expect, test } from 'vitest'
-import { eventually, useServers } from '../../server/testing/serve.ts'
-import { TestPeer } from '../../server/testing/test-peer.ts'
 import { RawConnection, requestText } from './raw-connection.ts'
 
 const serve = useServers()

@@ -1,9 +1,8 @@
 import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
 import { type AddressInfo, connect as connectTcp, createServer as createNetServer, type Socket } from 'node:net'
 import { systemRandom } from '@mesh/core'
+import { eventually, type Served, TestPeer, useServers } from '@mesh/server/testing'
 import { expect, test } from 'vitest'
-import { eventually, type Served, useServers } from '../../server/testing/serve.ts'
-import { TestPeer } from '../../server/testing/test-peer.ts'
 import { RawConnection, requestText } from './raw-connection.ts'
 
 const serve = useServers()

@@ -1,0 +1,50 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { EnvelopeSchema, EventSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { describe, expect, test } from 'vitest'
+import { keyBytes, sessionBytes } from '../testing/records.ts'
+import {
+  decodeEvent,
+  encodeEventBody,
+  encodeMessageBody,
+  eventBytes,
+  varintBytes,
+  writeEvent,
+  writeVarint,
+} from './event-codec.ts'
+
+describe('events as bytes', () => {
+  test('a message body is the envelope with the true sender, whoever the envelope claims it is from', () => {
+    const envelope = create(EnvelopeSchema, {
+      id: sessionBytes(1),
+      to: keyBytes(2),
+      topic: keyBytes(3),
+      payload: new Uint8Array(1_000).fill(4),
+      from: keyBytes(66),
+      fromSession: sessionBytes(66),
+    })
+    const body = encodeMessageBody(toBinary(EnvelopeSchema, envelope), keyBytes(5), sessionBytes(6))
+    const event = fromBinary(EventSchema, body)
+    expect(event.event).toEqual({
+      case: 'message',
+      value: { ...envelope, from: keyBytes(5), fromSession: sessionBytes(6) },
+    })
+  })
+
+  test.each([0, 1, 127, 128, 16_383, 16_384, 2 ** 31, 2 ** 40 + 5, Number.MAX_SAFE_INTEGER])(
+    'cursor %d is written as protobuf reads it',
+    (cursor) => {
+      const body = encodeEventBody({ case: 'heartbeat', value: { serverTimeMs: 7n } })
+      const target = new Uint8Array(3 + eventBytes({ cursor, body }))
+      expect(writeEvent(target, 3, { cursor, body })).toBe(target.byteLength)
+      const event = fromBinary(EventSchema, target.subarray(3))
+      expect(event.cursor).toBe(BigInt(cursor))
+      expect(event).toEqual(decodeEvent({ cursor, body }))
+    },
+  )
+
+  test('a varint takes the bytes that were counted', () => {
+    for (const value of [0, 127, 128, 300, 2 ** 35, Number.MAX_SAFE_INTEGER]) {
+      expect(writeVarint(new Uint8Array(10), 0, value)).toBe(varintBytes(value))
+    }
+  })
+})
