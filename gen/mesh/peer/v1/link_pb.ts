@@ -30,7 +30,9 @@ export type PacketBody = Message<"mesh.peer.v1.PacketBody"> & {
   ack: bigint;
 
   /**
-   * Further frames that have arrived, beyond a gap; ascending, at most 16.
+   * Further frames that have arrived, beyond a gap: at most 16, ascending, not
+   * touching each other or `ack` (first > ack + 1, first > previous last + 1),
+   * none beyond what was sent. Anything else ends the link (FRAME_INVALID).
    *
    * @generated from field: repeated mesh.peer.v1.AckRange ranges = 2;
    */
@@ -80,7 +82,9 @@ export type Frame = Message<"mesh.peer.v1.Frame"> & {
   /**
    * Position in this direction's sequence, from 1 without gaps. Sent again,
    * with the same seq in a new packet, until acknowledged. 0 for Ping, Pong and
-   * Goodbye, which are neither ordered nor repeated.
+   * Goodbye, which are neither ordered nor repeated. A frame more than 4,096
+   * ahead of the last in order, or past 4 MiB out of order, is dropped
+   * unacknowledged. A frame with a body this reader does not know is skipped.
    *
    * @generated from field: uint64 seq = 1;
    */
@@ -236,8 +240,10 @@ export const DetachSchema: GenMessage<Detach> = /*@__PURE__*/
  */
 export type ChannelOpen = Message<"mesh.peer.v1.ChannelOpen"> & {
   /**
-   * Chosen by the opener: even from the peer with the lower key, odd from the
-   * other; never used twice on a link.
+   * Chosen by the opener: 2, 4, 6 ... by the peer with the lower key, 1, 3, 5 ...
+   * by the other; an id not above the opener's last ends the link
+   * (FRAME_INVALID). More than 256 open channels of one opener: the new one is
+   * reset with LIMIT_EXCEEDED.
    *
    * @generated from field: uint32 channel = 1;
    */
@@ -576,7 +582,8 @@ export const ChannelKind = {
   BYTES: 2,
 
   /**
-   * One message from the opener, one message back.
+   * One message from the opener, one message back; end_of_message ends the
+   * direction, no ChannelEnd follows.
    *
    * @generated from enum value: CHANNEL_KIND_REQUEST = 3;
    */
