@@ -1,4 +1,4 @@
-import { connectRaw, type RawPeer, type RawRtc, type RawSignal } from '../../systems/rtc/raw-rtc.ts'
+import { connectRaw, type RawPeer, type RawRtc, type RawSignal, SignalInbox } from '../../systems/rtc/raw-rtc.ts'
 import type { BulkMeter } from './bulk-meter.ts'
 import { WRITE_BYTES } from './transfer.ts'
 
@@ -11,7 +11,7 @@ export class RawBulk {
   readonly #meter: BulkMeter
   #peer: RawPeer | undefined
   #outgoing: RawSignal[] = []
-  #listener: (signal: RawSignal) => void = () => {}
+  readonly #inbox = new SignalInbox()
   #resume: () => void = () => {}
 
   constructor(meter: BulkMeter) {
@@ -24,9 +24,7 @@ export class RawBulk {
       side,
       signaling: {
         send: (signal) => this.#outgoing.push(signal),
-        receive: (listener) => {
-          this.#listener = listener
-        },
+        receive: (listener) => this.#inbox.listen(listener),
       },
       message: (data) => this.#meter.receive((data as ArrayBuffer).byteLength),
     })
@@ -42,7 +40,7 @@ export class RawBulk {
   }
 
   incomingSignals(signals: readonly RawSignal[]): void {
-    for (const signal of signals) this.#listener(signal)
+    for (const signal of signals) this.#inbox.deliver(signal)
   }
 
   /** Resolves when everything is handed to the channel. */

@@ -118,17 +118,28 @@ class Negotiation {
   }
 }
 
+/** Signals for one side, kept until that side listens: its connection may take a while to make. */
+export class SignalInbox {
+  #early: RawSignal[] = []
+  #listener: ((signal: RawSignal) => void) | undefined
+
+  deliver(signal: RawSignal): void {
+    if (this.#listener) this.#listener(signal)
+    else this.#early.push(signal)
+  }
+
+  listen(listener: (signal: RawSignal) => void): void {
+    this.#listener = listener
+    for (const signal of this.#early.splice(0)) listener(signal)
+  }
+}
+
 /** Both ends of a signaling path inside one process: each signal arrives in its own turn, as from a network. */
 export function inProcessSignaling(): [RawSignaling, RawSignaling] {
-  const listeners: [((signal: RawSignal) => void) | undefined, ((signal: RawSignal) => void) | undefined] = [
-    undefined,
-    undefined,
-  ]
-  const end = (own: 0 | 1): RawSignaling => ({
-    send: (signal) => void setTimeout(() => listeners[own === 0 ? 1 : 0]?.(signal), 0),
-    receive: (listener) => {
-      listeners[own] = listener
-    },
+  const inboxes = [new SignalInbox(), new SignalInbox()] as const
+  const end = (own: SignalInbox, other: SignalInbox): RawSignaling => ({
+    send: (signal) => void setTimeout(() => other.deliver(signal), 0),
+    receive: (listener) => own.listen(listener),
   })
-  return [end(0), end(1)]
+  return [end(inboxes[0], inboxes[1]), end(inboxes[1], inboxes[0])]
 }
