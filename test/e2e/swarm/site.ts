@@ -19,8 +19,6 @@ const CHROMIUM_ARGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  // Without a microphone permission pages hide their addresses behind mDNS names, which need a responder on the network.
-  '--disable-features=WebRtcHideLocalIpsWithMdns',
 ]
 
 export function launchChromium(): Promise<Browser> {
