@@ -1,6 +1,7 @@
-import type { MeshError } from '@mesh/core'
+import type { Clock, MeshError } from '@mesh/core'
 import type { Frame, PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { LinkChannel } from './channel/link-channel.ts'
+import type { LinkLimits } from './link-limits.ts'
 import type { PathName } from './path-state.ts'
 
 /** Frames of the connection layer: the shape of `Frame.body`. */
@@ -35,6 +36,16 @@ export interface LinkEffects {
   pathChanged?(path: PathName | undefined): void
   /** The link is over. Exactly once, after everything that waited was told. */
   closed(error: MeshError, report: LinkCloseReport): void
+}
+
+export interface LinkOptions {
+  clock: Clock
+  /** `lower`: this side's peer key is bytewise lower. */
+  role: 'lower' | 'higher'
+  effects: LinkEffects
+  limits?: Partial<LinkLimits> | undefined
+  /** Runs a function at the end of the turn, when packets are made. Default `queueMicrotask`. */
+  defer?: ((run: () => void) => void) | undefined
 }
 
 /** Counters since the link began, and what it holds now. */

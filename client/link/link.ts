@@ -1,22 +1,19 @@
 import { create } from '@bufbuild/protobuf'
 import { type Clock, ErrorReason, MeshError } from '@mesh/core'
-import {
-  type Frame,
-  FrameSchema,
-  GoodbyeSchema,
-  type PacketBody,
-  PacketBodySchema,
-} from '@mesh/protocol/mesh/peer/v1/link_pb'
+import { type Frame, FrameSchema, type PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { ChannelTable, type OpenChannelOptions } from './channel/channel-table.ts'
 import type { LinkChannel } from './channel/link-channel.ts'
 import { Drain } from './drain.ts'
 import { ACK_BYTES, frameBytes } from './frame-size.ts'
-import type { ControlFrame, LinkEffects, LinkStats } from './link-effects.ts'
+import type { ControlFrame, LinkEffects, LinkOptions, LinkStats } from './link-effects.ts'
 import { DEFAULT_LINK_LIMITS, type LinkLimits } from './link-limits.ts'
 import { LinkTimer } from './link-timer.ts'
 import { Liveness } from './liveness.ts'
 import type { Outgoing } from './outgoing.ts'
-import { type PathName, PathState } from './path-state.ts'
+import { goodbyeFrame } from './packer.ts'
+import { PacketPump } from './packet-pump.ts'
+import type { PathName, PathState } from './path-state.ts'
+import { Paths } from './paths.ts'
 import { Receiving } from './receiving.ts'
 import { earliest } from './recovery.ts'
 import { Scheduler } from './scheduler.ts'
@@ -33,44 +30,22 @@ import { Sending } from './sending.ts'
 //
 // Pure: no I/O, no cryptography. What it does is in LinkEffects, time is in the Clock.
 
-export interface LinkOptions {
-  clock: Clock
-  /** `lower`: this side's peer key is bytewise lower. */
-  role: 'lower' | 'higher'
-  effects: LinkEffects
-  limits?: Partial<LinkLimits> | undefined
-  /** Runs a function at the end of the turn, when packets are made. Default `queueMicrotask`. */
-  defer?: ((run: () => void) => void) | undefined
-}
-
 export class Link {
   readonly #clock: Clock
   readonly #effects: LinkEffects
   readonly #limits: LinkLimits
   readonly #defer: (run: () => void) => void
-  readonly #paths: Readonly<Record<PathName, PathState>> = {
-    relay: new PathState('relay'),
-    direct: new PathState('direct'),
-  }
-  readonly #pathList: readonly PathState[] = [this.#paths.relay, this.#paths.direct]
+  readonly #paths = new Paths()
   readonly #scheduler: Scheduler
   readonly #sending: Sending
   readonly #receiving: Receiving
+  readonly #pump: PacketPump
   readonly #liveness: Liveness
   readonly #timer: LinkTimer
   readonly #channels: ChannelTable
   readonly #drain = new Drain()
-  /** The path that carries data. */
-  #active: PathState | undefined
   #closed = false
-  #flushing = false
   #flushQueued = false
-  readonly #counts = {
-    packetsSent: 0,
-    packetsReceived: 0,
-    framesSent: 0,
-    pathChanges: 0,
-  }
 
   constructor(options: LinkOptions) {
     this.#clock = options.clock
@@ -84,6 +59,11 @@ export class Link {
       closed: () => this.#closed,
     })
     this.#sending = new Sending(this.#limits, this.#scheduler)
+    this.#pump = new PacketPump({
+      sending: this.#sending,
+      receiving: this.#receiving,
+      transmit: (path, body) => this.#effects.transmit(path, body),
+    })
     this.#liveness = new Liveness(this.#limits)
     this.#timer = new LinkTimer(options.clock, () => this.#onTimer())
     this.#channels = new ChannelTable({
@@ -98,32 +78,22 @@ export class Link {
 
   /** The path that carries data now. */
   get path(): PathName | undefined {
-    return this.#active?.name
+    return this.#paths.active?.name
   }
   /** Round-trip time of that path in milliseconds, smoothed; undefined until measured. */
   get rttMs(): number | undefined {
-    return this.#active?.rttMs
+    return this.#paths.active?.rttMs
   }
   get state(): 'open' | 'closed' {
     return this.#closed ? 'closed' : 'open'
   }
   get stats(): LinkStats {
-    const { outstandingFrames, outstandingBytes, inFlightBytes, repeatedFrames } = this.#sending.window
-    const { framesReceived, duplicatesReceived, overflowsReceived } = this.#receiving
-    const { heldFrames, heldBytes } = this.#receiving.window
     return {
-      ...this.#counts,
-      framesReceived,
-      duplicatesReceived,
-      overflowsReceived,
-      framesRepeated: repeatedFrames,
-      timeouts: this.#sending.timeouts,
-      outstandingFrames,
-      outstandingBytes,
-      inFlightBytes,
+      ...this.#pump.stats,
+      ...this.#sending.stats,
+      ...this.#receiving.stats,
+      pathChanges: this.#paths.changes,
       queuedBytes: this.#channels.queuedBytes,
-      heldFrames,
-      heldBytes,
       openChannels: this.#channels.size,
     }
   }
@@ -133,19 +103,17 @@ export class Link {
    * unacknowledged is sent again. A path that becomes usable starts afresh: not full, and heard just now.
    */
   setPath(name: PathName, { usable }: { usable: boolean }): void {
-    const path = this.#paths[name]
+    const path = this.#paths.named(name)
     if (this.#closed || path.usable === usable) return
-    path.usable = usable
-    path.blocked = false
     const nowMs = this.#clock.monotonicMs()
     this.#liveness.watch(path, usable && name === 'direct', nowMs)
-    this.#selectPath(nowMs)
+    if (this.#paths.setUsable(path, usable)) this.#pathChanged(nowMs)
     this.#wake()
   }
 
   /** The path takes packets again, after `transmit` returned false. */
   pathReady(name: PathName): void {
-    this.#paths[name].blocked = false
+    this.#paths.named(name).blocked = false
     this.#wake()
   }
 
@@ -155,12 +123,11 @@ export class Link {
    */
   receive(name: PathName, body: PacketBody): void {
     if (this.#closed) return
-    const path = this.#paths[name]
+    const path = this.#paths.named(name)
     const nowMs = this.#clock.monotonicMs()
-    this.#counts.packetsReceived += 1
-    this.#liveness.heard(path, nowMs)
     try {
-      this.#sending.acknowledge(body, path, this.#active, nowMs)
+      this.#liveness.heard(path, nowMs)
+      this.#sending.acknowledge(body, path, this.#paths.active, nowMs)
       this.#receiving.receive(path, body.frames, nowMs)
     } catch (error) {
       this.close(MeshError.from(error))
@@ -175,7 +142,7 @@ export class Link {
   ping(name: PathName): Promise<number> {
     if (this.#closed) return Promise.reject(linkClosed())
     this.#wake()
-    return this.#liveness.ping(this.#paths[name], this.#clock.monotonicMs())
+    return this.#liveness.ping(this.#paths.named(name), this.#clock.monotonicMs())
   }
 
   /**
@@ -222,10 +189,8 @@ export class Link {
   /** Closes at once: Goodbye by every usable path, and everything that waits fails. Default LINK_CLOSED. Idempotent. */
   close(error: MeshError = linkClosed()): void {
     if (this.#closed) return
-    const goodbye = create(FrameSchema, {
-      body: { case: 'goodbye', value: create(GoodbyeSchema, { error: error.toDetail() }) },
-    })
-    for (const path of this.#pathList) if (path.usable) this.#transmit(path, [goodbye])
+    const goodbye = goodbyeFrame(error)
+    for (const path of this.#paths.all) if (path.usable) this.#pump.send(path, [goodbye], false)
     this.#finish(error, 'local')
   }
 
@@ -237,7 +202,7 @@ export class Link {
     const undeliveredFrames = this.#sending.fail(error)
     this.#receiving.window.clear()
     this.#channels.fail(error)
-    for (const path of this.#pathList) path.failPings(Number.POSITIVE_INFINITY, () => error)
+    for (const path of this.#paths.all) path.failPings(Number.POSITIVE_INFINITY, () => error)
     this.#drain.fail(error)
     this.#effects.closed(error, { by, undeliveredFrames, undeliveredBytes })
   }
@@ -252,43 +217,23 @@ export class Link {
   }
 
   #receiveReliable(body: Frame['body']): void {
-    switch (body.case) {
-      case 'open':
-      case 'data':
-      case 'credit':
-      case 'end':
-      case 'reset':
-        return this.#channels.receive(body)
-      case 'detach':
-        this.#channels.detach(body.value.topic)
-        return this.#effects.control(body)
-      case 'attach':
-      case 'rtc':
-        return this.#effects.control(body)
-    }
-    // Any other reliable frame is one that a newer version knows. It has its place in the order, and nothing else here.
+    if (body.case === 'detach') this.#channels.detach(body.value.topic)
+    if (body.case === 'attach' || body.case === 'detach' || body.case === 'rtc') this.#effects.control(body)
+    else this.#channels.receive(body)
   }
 
   #sendUrgent(outgoing: Outgoing): void {
     if (this.#scheduler.pushUrgent(outgoing)) return this.#wake()
-    const error = new MeshError(ErrorReason.LIMIT_EXCEEDED, 'Too many control frames wait to be sent', {
-      limit: 'max_urgent_frames',
-      limitValue: this.#limits.maxUrgentFrames,
-    })
+    const error = this.#scheduler.overflow()
     outgoing.settlement?.failed(error)
     this.close(error)
   }
 
-  #selectPath(nowMs: number): void {
-    const { relay, direct } = this.#paths
-    const next = direct.usable ? direct : relay.usable ? relay : undefined
-    if (next === this.#active) return
-    this.#active = next
-    this.#counts.pathChanges += 1
+  #pathChanged(nowMs: number): void {
     this.#sending.pathChanged(nowMs)
     // What was acknowledged on the old path may have been lost with it.
     if (this.#receiving.window.inOrder > 0) this.#receiving.acknowledger.hurry(nowMs)
-    this.#effects.pathChanged?.(next?.name)
+    this.#effects.pathChanged?.(this.path)
   }
 
   #wake(): void {
@@ -301,58 +246,25 @@ export class Link {
   }
 
   #flush(): void {
-    if (this.#closed || this.#flushing) return
-    this.#flushing = true
+    if (this.#closed) return
     const nowMs = this.#clock.monotonicMs()
-    this.#sendFrames(nowMs)
-    for (const path of this.#pathList) this.#sendPings(path)
-    const ackDueMs = this.#receiving.acknowledger.dueMs
-    const path = this.#active
-    if (path !== undefined && !path.blocked && ackDueMs !== undefined && ackDueMs <= nowMs) this.#transmit(path, [])
-    this.#flushing = false
+    this.#pump.run(() => (this.#closed ? undefined : this.#paths.active), this.#paths.all, nowMs)
     if (this.#closed) return
     const { waiting, recovery } = this.#sending
     const idle = !waiting && this.#channels.idle
-    recovery.update(waiting || (!idle && this.#active === undefined), this.#active, nowMs)
+    recovery.update(waiting || (!idle && this.#paths.active === undefined), this.#paths.active, nowMs)
     const { relay } = this.#paths
-    this.#liveness.watch(relay, !waiting && !idle && this.#active === relay, nowMs)
+    this.#liveness.watch(relay, !waiting && !idle && this.#paths.active === relay, nowMs)
     if (idle && this.#drain.waiting) this.#drain.done()
     this.#setTimer(nowMs)
   }
 
-  #sendFrames(nowMs: number): void {
-    while (this.#active !== undefined && !this.#active.blocked && !this.#closed) {
-      const frames = this.#sending.nextFrames(this.#active, nowMs)
-      if (frames.length === 0) return
-      this.#transmit(this.#active, frames)
-    }
-  }
-
-  /** Pings and Pongs have to go by the path they are about, used or not, full or not. */
-  #sendPings(path: PathState): void {
-    const frames = this.#sending.pingFrames(path)
-    if (frames.length > 0) this.#transmit(path, frames)
-  }
-
-  #transmit(path: PathState, frames: Frame[]): void {
-    this.#counts.packetsSent += 1
-    this.#counts.framesSent += frames.length
-    const body = create(PacketBodySchema, {
-      ack: BigInt(this.#receiving.window.inOrder),
-      ranges: this.#receiving.window.ranges(),
-      frames,
-    })
-    // By the path in use only: another one may not carry it.
-    if (path === this.#active) this.#receiving.acknowledger.sent()
-    if (this.#effects.transmit(path.name, body) === false) path.blocked = true
-  }
-
   #onTimer(): void {
     const nowMs = this.#clock.monotonicMs()
-    for (const path of this.#pathList) {
+    for (const path of this.#paths.all) {
       if (this.#liveness.check(path, nowMs) === 'dead') this.#dead(path)
     }
-    if (this.#sending.check(this.#active, nowMs) === 'dead') this.#dead(this.#active)
+    if (this.#sending.check(this.#paths.active, nowMs) === 'dead') this.#dead(this.#paths.active)
     this.#flush()
   }
 
@@ -368,10 +280,10 @@ export class Link {
   }
 
   #setTimer(nowMs: number): void {
-    const path = this.#active
+    const path = this.#paths.active
     let dueMs = this.#sending.recovery.dueMs(path)
     if (path !== undefined && !path.blocked) dueMs = earliest(dueMs, this.#receiving.acknowledger.dueMs)
-    for (const each of this.#pathList) dueMs = earliest(dueMs, this.#liveness.dueMs(each))
+    for (const each of this.#paths.all) dueMs = earliest(dueMs, this.#liveness.dueMs(each))
     this.#timer.set(dueMs, nowMs)
   }
 }

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf'
-import { type Frame, FrameSchema, PingSchema, PongSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import type { MeshError } from '@mesh/core'
+import { type Frame, FrameSchema, GoodbyeSchema, PingSchema, PongSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { ACK_BYTES, PING_BYTES } from './frame-size.ts'
 import type { LinkLimits } from './link-limits.ts'
 import type { Outgoing } from './outgoing.ts'
@@ -93,6 +94,11 @@ function windowOf(path: PathState, limits: LinkLimits): { frames: number; bytes:
   return path.name === 'direct'
     ? { frames: limits.directWindowFrames, bytes: limits.directWindowBytes }
     : { frames: limits.relayWindowFrames, bytes: limits.relayWindowBytes }
+}
+
+/** The frame that ends a link. */
+export function goodbyeFrame(error: MeshError): Frame {
+  return frameOf({ case: 'goodbye', value: create(GoodbyeSchema, { error: error.toDetail() }) })
 }
 
 function frameOf(body: Frame['body']): Frame {

@@ -1,6 +1,7 @@
 import type { Frame } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { Acknowledger } from './acknowledger.ts'
 import { checkFrame } from './frame-check.ts'
+import type { LinkStats } from './link-effects.ts'
 import type { LinkLimits } from './link-limits.ts'
 import type { PathState } from './path-state.ts'
 import { ReceiveWindow } from './receive-window.ts'
@@ -18,13 +19,16 @@ export interface ReceivingHandlers {
   closed(): boolean
 }
 
+type ReceivingStats = Pick<
+  LinkStats,
+  'packetsReceived' | 'framesReceived' | 'duplicatesReceived' | 'overflowsReceived' | 'heldFrames' | 'heldBytes'
+>
+
 export class Receiving {
   readonly window: ReceiveWindow
   readonly acknowledger: Acknowledger
   readonly #handlers: ReceivingHandlers
-  framesReceived = 0
-  duplicatesReceived = 0
-  overflowsReceived = 0
+  readonly #counts = { packetsReceived: 0, framesReceived: 0, duplicatesReceived: 0, overflowsReceived: 0 }
 
   constructor(limits: LinkLimits, handlers: ReceivingHandlers) {
     this.window = new ReceiveWindow(limits)
@@ -32,8 +36,13 @@ export class Receiving {
     this.#handlers = handlers
   }
 
+  get stats(): ReceivingStats {
+    return { ...this.#counts, heldFrames: this.window.heldFrames, heldBytes: this.window.heldBytes }
+  }
+
   /** Takes the frames of one packet. @throws MeshError FRAME_INVALID */
   receive(path: PathState, frames: readonly Frame[], nowMs: number): void {
+    this.#counts.packetsReceived += 1
     let reliable = false
     let inOrder = this.window.heldFrames === 0
     for (const frame of frames) {
@@ -51,10 +60,10 @@ export class Receiving {
 
   /** Whether the frame was next in line. Hands on everything that is in order now. */
   #place(frame: Frame): boolean {
-    this.framesReceived += 1
+    this.#counts.framesReceived += 1
     const place = this.window.accept(Number(frame.seq), frame)
-    if (place === 'duplicate') this.duplicatesReceived += 1
-    if (place === 'overflow') this.overflowsReceived += 1
+    if (place === 'duplicate') this.#counts.duplicatesReceived += 1
+    if (place === 'overflow') this.#counts.overflowsReceived += 1
     if (place === 'held' && frame.body.case === 'data') frame.body.value.data = retained(frame.body.value.data)
     if (place !== 'next') return false
     let next: Frame | undefined = frame

@@ -1,4 +1,4 @@
-import { BoundedQueue } from '@mesh/core'
+import { BoundedQueue, ErrorReason, MeshError } from '@mesh/core'
 import { MAX_DATA_BYTES } from './link-limits.ts'
 import type { Outgoing } from './outgoing.ts'
 
@@ -32,6 +32,7 @@ interface Flow {
 }
 
 export class Scheduler {
+  readonly #maxUrgentFrames: number
   readonly #urgent: BoundedQueue<Outgoing>
   readonly #credits = new Set<CreditSource>()
   readonly #flows = new Map<FrameSource, Flow>()
@@ -39,12 +40,21 @@ export class Scheduler {
   #busy: Flow[] = []
 
   constructor(maxUrgentFrames: number) {
+    this.#maxUrgentFrames = maxUrgentFrames
     this.#urgent = new BoundedQueue({ maxItems: maxUrgentFrames, overflow: 'refuse' })
   }
 
   /** Queues a frame before all data. False when the queue is full. */
   pushUrgent(outgoing: Outgoing): boolean {
     return this.#urgent.push(outgoing)
+  }
+
+  /** The error of a link whose urgent frames do not get away. */
+  overflow(): MeshError {
+    return new MeshError(ErrorReason.LIMIT_EXCEEDED, 'Too many control frames wait to be sent', {
+      limit: 'max_urgent_frames',
+      limitValue: this.#maxUrgentFrames,
+    })
   }
 
   /** Notes that the channel has credit to give. */

@@ -1,6 +1,7 @@
 import type { MeshError } from '@mesh/core'
 import type { Frame, PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { ACK_BYTES } from './frame-size.ts'
+import type { LinkStats } from './link-effects.ts'
 import type { LinkLimits } from './link-limits.ts'
 import { Packer } from './packer.ts'
 import type { PathState } from './path-state.ts'
@@ -17,14 +18,22 @@ export class Sending {
   readonly #limits: LinkLimits
   readonly #scheduler: Scheduler
   readonly #packer: Packer
-  /** Retransmission timeouts so far. */
-  timeouts = 0
+  #timeouts = 0
 
   constructor(limits: LinkLimits, scheduler: Scheduler) {
     this.#limits = limits
     this.#scheduler = scheduler
     this.recovery = new Recovery(limits)
     this.#packer = new Packer({ limits, window: this.window, scheduler })
+  }
+
+  get stats(): Pick<
+    LinkStats,
+    'framesRepeated' | 'timeouts' | 'outstandingFrames' | 'outstandingBytes' | 'inFlightBytes'
+  > {
+    const { repeatedFrames, outstandingFrames, outstandingBytes, inFlightBytes } = this.window
+    const timeouts = this.#timeouts
+    return { framesRepeated: repeatedFrames, timeouts, outstandingFrames, outstandingBytes, inFlightBytes }
   }
 
   /** Whether anything can be sent or is unacknowledged; what waits for credit does not count. */
@@ -92,7 +101,7 @@ export class Sending {
   }
 
   #timeout(active: PathState | undefined): void {
-    this.timeouts += 1
+    this.#timeouts += 1
     // A full path may not have sent yet what was given to it.
     if (active?.blocked) return
     if (active?.name === 'relay') this.window.markAllLost()
