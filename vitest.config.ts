@@ -41,6 +41,7 @@ export default defineConfig({
           include: ['**/*.test.ts'],
           exclude: [...NEVER, BROWSER_TESTS, END_TO_END_TESTS],
           execArgv: ['--conditions=source'],
+          maxWorkers: '100%', // the default leaves a core idle, which is half of a small machine
           sequence: { groupOrder: 0 },
         },
       },
