@@ -138,7 +138,7 @@ export class MeshClient {
 
   async #close(): Promise<void> {
     await Promise.all([...this.#swarms.values()].map((swarm) => swarm.close()))
-    this.#connections.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer closed'))
+    await this.#connections.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer closed'))
     await this.#signal.close()
     await this.#identity.release()
   }

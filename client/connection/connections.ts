@@ -56,6 +56,7 @@ export class Connections {
   readonly #context: ConnectionContext
   readonly #handles = new Map<string, TopicHandle>()
   readonly #peers = new Map<string, PeerConnection>()
+  readonly #closing = new Set<Promise<void>>()
   readonly #windows = new Map<string, ReplayWindow>()
   readonly #signals = new OrderedQueue(MAX_PENDING_SIGNALS, (error) => this.#drop(error))
 
@@ -75,6 +76,10 @@ export class Connections {
       send: (to, topic, toSession, payload) => options.send({ to, topic, toSession, payload, ttlMs: HOLD_MS }),
       rtcTurn: () => attempts.take(),
       linkTurn: () => links.take(),
+      closing: (ended) => {
+        this.#closing.add(ended)
+        void ended.finally(() => this.#closing.delete(ended))
+      },
       unused: (connection) => this.#forget(connection),
     }
   }
@@ -120,10 +125,12 @@ export class Connections {
     }
   }
 
-  close(error: MeshError): void {
+  /** Says goodbye on every link. Resolves when the goodbyes have left, or could not within 250 ms. */
+  async close(error: MeshError): Promise<void> {
     for (const connection of this.#peers.values()) connection.close(error)
     this.#peers.clear()
     this.#handles.clear()
+    await Promise.all(this.#closing)
   }
 
   async #receiveSignal(envelope: Envelope, sealed: SealedSignal): Promise<void> {

@@ -128,10 +128,9 @@ export class LinkedPeer {
     await context.send(connection.key, topic, ANY_SESSION, payload)
   }
 
-  #onClosed({ onClosed, connection }: LinkedPeerOptions, error: MeshError): void {
+  #onClosed({ context, onClosed, connection }: LinkedPeerOptions, error: MeshError): void {
     this.#admission.cancel()
-    this.direct.close()
-    this.#open.dispose()
+    context.closing(this.#open.finish().then(() => this.direct.close()))
     const attached = this.attachments.attachedHandles()
     onClosed(error)
     for (const handle of attached) handle.detached(connection, error)

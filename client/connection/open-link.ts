@@ -156,10 +156,24 @@ export class OpenLink {
     this.link.close(error)
   }
 
-  /** After the link closed: its last packets may leave, then nothing is held any more. */
-  dispose(): void {
-    this.#outbound.relay.run(() => {
-      this.#options.clock.schedule(GOODBYE_GRACE_MS, () => this.#relay.close())
+  /** After the link closed: lets its last packets leave, within 250 ms, and then holds nothing any more. */
+  async finish(): Promise<void> {
+    const grace = Promise.withResolvers<void>()
+    const timer = this.#options.clock.schedule(GOODBYE_GRACE_MS, grace.resolve, { keepAlive: true })
+    await Promise.race([this.#flushed(), grace.promise])
+    timer.cancel()
+    this.#relay.close()
+  }
+
+  async #flushed(): Promise<void> {
+    const channel = this.#channel
+    await Promise.all([this.#outbound.relay.idle, this.#outbound.direct.idle])
+    await this.#relay.flushed()
+    if (!channel || channel.readyState !== 'open' || channel.bufferedAmount === 0) return
+    await new Promise<void>((resolve) => {
+      channel.bufferedAmountLowThreshold = 0
+      channel.addEventListener('bufferedamountlow', resolve)
+      channel.addEventListener('close', resolve)
     })
   }
 
@@ -221,8 +235,8 @@ export class OpenLink {
   }
 }
 
-/** A Goodbye through the server leaves within one batch. */
-const GOODBYE_GRACE_MS = 50
+/** One round trip through a server far away; who is not reached by then hears it from the directory. */
+const GOODBYE_GRACE_MS = 250
 
 async function openWithAny(
   generations: readonly Generation[],

@@ -20,6 +20,11 @@ export class OrderedQueue {
     return this.#pending
   }
 
+  /** Resolves when everything given so far is done. Never rejects. */
+  get idle(): Promise<void> {
+    return this.#tail
+  }
+
   /** Starts the task when all before it are done. */
   run(task: () => Promise<void> | void): void {
     this.#append(() => task())

@@ -49,6 +49,8 @@ export interface ConnectionContext {
   readonly rtcTurn: () => Promise<() => void>
   /** Waits for a turn to open a link. */
   readonly linkTurn: () => Promise<() => void>
+  /** A link said goodbye and is about to end. */
+  readonly closing: (ended: Promise<void>) => void
   /** Nothing wants this connection any more. */
   readonly unused: (connection: PeerConnection) => void
 }

@@ -35,6 +35,7 @@ export class RelayPath {
   #full = false
   #timer: Timer | undefined
   #flushing = false
+  #drained: (() => void)[] = []
 
   constructor(options: RelayPathOptions) {
     this.#options = options
@@ -61,6 +62,12 @@ export class RelayPath {
     this.#flushing = true
     // Sealing finishes packet by packet; a turn later the others of the same burst are here too.
     this.#timer = this.#options.clock.schedule(0, () => this.#flush())
+  }
+
+  /** Resolves when everything pushed so far has been answered by the server, or refused. */
+  flushed(): Promise<void> {
+    if (this.#queue.length === 0 && this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#drained.push(resolve))
   }
 
   close(): void {
@@ -105,6 +112,8 @@ export class RelayPath {
       .finally(() => {
         this.#inFlight--
         if (!this.#flushing) this.#flush()
+        if (this.#queue.length > 0 || this.#inFlight > 0) return
+        for (const resolve of this.#drained.splice(0)) resolve()
       })
   }
 }
