@@ -51,6 +51,7 @@ export class Room {
   readonly #options: RoomOptions
   readonly #leave = new AbortController()
   readonly #neighbours: NeighbourWatch
+  readonly #activity = new Map<string, number>()
   #swarm: Swarm | undefined
   #name: string
   #failure: string | undefined
@@ -70,6 +71,11 @@ export class Room {
   get missingCount(): number {
     const swarm = this.#swarm
     return swarm ? Math.max(0, swarm.memberCount - swarm.peers.size) : 0
+  }
+
+  /** How many messages went to a peer or came from it: a higher number than before is something to show. */
+  activityOf(id: string): number {
+    return this.#activity.get(id) ?? 0
   }
 
   get neighbours(): NeighbourWatch {
@@ -122,6 +128,7 @@ export class Room {
     try {
       if (!this.#swarm) throw new MeshError(ErrorReason.UNREACHABLE, 'not in the party yet')
       const { delivered, failed } = await this.#swarm.send(text)
+      for (const { id } of delivered) this.#countActivity(id)
       entry.delivery = {
         kind: 'sent',
         delivered: delivered.map(displayName),
@@ -150,10 +157,11 @@ export class Room {
     const { changed } = this.#options
     tellNeighbours(swarm)
     swarm.on('join', (peer) => {
-      this.#notice(`${displayName(peer)} joined`)
+      this.#notice(`Connected to ${displayName(peer)}`)
       this.#neighbours.update(swarm)
     })
     swarm.on('leave', (peer) => {
+      this.#activity.delete(peer.id)
       this.#notice(`${displayName(peer)} left`)
       this.#neighbours.update(swarm)
     })
@@ -172,11 +180,16 @@ export class Room {
     })
     swarm.on('message', (message) => this.#onMessage(message))
     swarm.on('channel', (channel) => void this.#onChannel(channel))
-    for (const peer of swarm.peers.values()) this.#notice(`${displayName(peer)} is here`)
+    for (const peer of swarm.peers.values()) this.#notice(`Connected to ${displayName(peer)}`)
     this.#neighbours.update(swarm)
   }
 
+  #countActivity(id: string): void {
+    this.#activity.set(id, this.activityOf(id) + 1)
+  }
+
   #onMessage(message: Message): void {
+    this.#countActivity(message.from.id)
     this.#add({ kind: 'message', author: authorOf(message.from), text: shownText(message) })
   }
 

@@ -57,6 +57,8 @@ export class Resident {
 
   #onPath(peer: Peer): void {
     if (this.#paths.get(peer.id) === peer.path || !this.#swarm.peers.has(peer.id)) return
+    // Closing takes every path down; that is no news.
+    if (this.#swarm.status === 'closed') return
     this.#paths.set(peer.id, peer.path)
     this.#tell(peer, { kind: 'path', path: peer.path, rttMs: peer.rttMs })
   }

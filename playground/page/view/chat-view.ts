@@ -25,7 +25,7 @@ export class ChatView {
     this.#input = element('textarea', {
       rows: 1,
       maxlength: MAX_CHARACTERS,
-      placeholder: 'Say something to everybody',
+      placeholder: 'Message everybody',
       'aria-label': 'Message to everybody',
       enterkeyhint: 'send',
     })

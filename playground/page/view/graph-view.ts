@@ -12,6 +12,9 @@ import type { PageActions, PageState } from './page-context.ts'
 const SELF_RADIUS = 24
 const PEER_RADIUS = 20
 const NAME_CHARACTERS = 16
+/** A message went over a link. */
+const PULSE = [{ strokeWidth: '6px' }, { strokeWidth: '2.5px' }]
+const PULSE_MS = 600
 
 interface Chord {
   readonly key: string
@@ -123,9 +126,13 @@ export class GraphView {
     const ground = svgElement('rect', { class: 'rtt-ground', rx: 9, height: 18, y: -9 })
     const label = svgElement('g', {}, ground, text)
     const node = svgElement('g', {}, line, label)
+    let activity: number | undefined
     return {
       node,
       update: (peer) => {
+        const now = this.#state?.room.activityOf(peer.id) ?? 0
+        if (activity !== undefined && now > activity) line.animate(PULSE, PULSE_MS)
+        activity = now
         setAttributes(node, { class: `link path-${peer.path}` })
         const words = peer.path === 'none' ? '…' : formatRtt(peer.rttMs)
         setText(text, words)
@@ -153,7 +160,13 @@ export class GraphView {
         peer = next
         setText(name, cut(displayName(peer)))
         node.classList.toggle('selected', this.#state?.selectedId === peer.id)
-        this.#placed.push(() => moveNode(node, this.#motion.at(peer.id)))
+        this.#placed.push(() => {
+          const point = this.#motion.at(peer.id)
+          moveNode(node, point)
+          // On the side away from the middle, where no line to it runs.
+          const above = point.y < this.#motion.at('self').y - PEER_RADIUS
+          setAttributes(name, { y: above ? -PEER_RADIUS - 9 : PEER_RADIUS + 18 })
+        })
       },
     }
   }

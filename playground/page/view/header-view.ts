@@ -19,7 +19,7 @@ export class HeaderView {
     spellcheck: 'false',
   })
   readonly #face = element('span', { class: 'face' })
-  readonly #id = element('code', { class: 'id' })
+  readonly #id = copyButton('', () => this.#state?.self.id ?? '', { class: 'quiet id-copy' })
   readonly #status = element('p', { class: 'status', role: 'status' })
   #state: PageState | undefined
 
@@ -41,8 +41,8 @@ export class HeaderView {
     if (previous?.room !== state.room) this.#party.value = state.room.link.text
     if (previous?.self.id !== state.self.id) {
       this.#face.replaceChildren(avatar(state.self.key))
-      setText(this.#id, shortId(state.self.id))
-      this.#id.title = state.self.id
+      this.#id.label = shortId(state.self.id)
+      setAttributes(this.#id.node, { title: state.self.id, 'aria-label': `Copy your id, ${state.self.id}` })
     }
     if (document.activeElement !== this.#name) this.#name.value = state.self.name
     const { words, tone } = describeStatus(state.room.status)
@@ -59,7 +59,7 @@ export class HeaderView {
       element('label', { for: 'party' }, 'Party'),
       this.#party,
       go,
-      share,
+      share.node,
     )
     const check = () => {
       const text = this.#party.value.trim()
@@ -79,15 +79,13 @@ export class HeaderView {
   }
 
   #identityForm(): HTMLFormElement {
-    const copy = copyButton('Copy id', () => this.#state?.self.id ?? '')
     const form = element(
       'form',
       { class: 'field identity' },
       this.#face,
       element('label', { for: 'name' }, 'You are'),
       this.#name,
-      this.#id,
-      copy,
+      this.#id.node,
     )
     const save = () => this.#actions.rename(this.#name.value)
     this.#name.addEventListener('change', save)

@@ -15,12 +15,7 @@ export class PeerDetails {
   #peer: Peer | undefined
 
   constructor() {
-    const id = element(
-      'div',
-      { class: 'details-id' },
-      this.#id,
-      copyButton('Copy id', () => this.#peer?.id ?? ''),
-    )
+    const id = element('div', { class: 'details-id' }, this.#id, copyButton('Copy id', () => this.#peer?.id ?? '').node)
     this.node.append(id, this.#rows, this.#advice)
   }
 

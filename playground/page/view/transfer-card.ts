@@ -57,9 +57,7 @@ function statusOf({ state, direction, partner, sizeBytes, movedBytes }: Transfer
     case 'moving':
       return movingStatus(movedBytes, sizeBytes, performance.now() - state.since)
     case 'done':
-      return direction === 'out'
-        ? `${partner.name} has it, and the checksum is the same`
-        : 'Received, the checksum is right'
+      return direction === 'out' ? 'Arrived, checksum matches' : 'Received, checksum matches'
     case 'ended':
       return state.why
   }
