@@ -73,6 +73,12 @@ export class SctpGuard {
     transport.dataReceiver = (packet) => this.#receive(packet)
     association.localPartialReliability = false
     association.rto = INITIAL_RTO_SECONDS
+    const updateRto = association.updateRto.bind(association)
+    association.updateRto = (measuredSeconds) => {
+      updateRto(measuredSeconds)
+      const { srtt, rttvar } = association
+      association.rto = Math.min(Math.max((srtt ?? 0) + 4 * (rttvar ?? 0), MIN_RTO_SECONDS), MAX_RTO_SECONDS)
+    }
     startSequence(association)
     association.sendChunk = (chunk) => {
       this.#sendPacket([chunk])
@@ -289,6 +295,9 @@ const RESET_PERFORMED = 1
 const RESET_IN_PROGRESS = 6
 /** RFC 9260 section 16. werift starts with 3 s, which a single lost packet adds to every connection. */
 const INITIAL_RTO_SECONDS = 1
+/** As in Chromium: twice the delay a receiver may put on an acknowledgement. werift waits at least 1 s. */
+const MIN_RTO_SECONDS = 0.4
+const MAX_RTO_SECONDS = 60
 /** RFC 9260 section 6.2 allows 200 ms and asks for one per two packets; a turn of the event loop may bring more. */
 const SACK_EVERY_PACKETS = 8
 const SACK_DELAY_MS = 20

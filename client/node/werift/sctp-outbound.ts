@@ -39,7 +39,7 @@ export class SctpOutbound {
   readonly #association: SctpAssociation
   readonly #streams: ReadonlyMap<number, OutboundStream>
   readonly #sendPacket: (chunks: readonly { readonly bytes: Buffer }[]) => void
-  #lastServed = -1
+  #turn = 0
 
   constructor(
     association: SctpAssociation,
@@ -116,14 +116,14 @@ export class SctpOutbound {
   }
 
   #takeInTurn(): { streamId: number; message: OutboundMessage } | undefined {
-    const ids = [...this.#streams.keys()]
-    const start = ids.findIndex((id) => id > this.#lastServed)
-    for (let step = 0; step < ids.length; step += 1) {
-      const streamId = ids[(Math.max(0, start) + step) % ids.length]!
-      const message = this.#streams.get(streamId)!.takeMessage()
+    const streams = [...this.#streams.values()]
+    for (let step = 0; step < streams.length; step += 1) {
+      const place = (this.#turn + step) % streams.length
+      const stream = streams[place]!
+      const message = stream.takeMessage()
       if (message === undefined) continue
-      this.#lastServed = streamId
-      return { streamId, message }
+      this.#turn = place + 1
+      return { streamId: stream.id, message }
     }
     return undefined
   }

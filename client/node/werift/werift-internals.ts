@@ -230,6 +230,9 @@ export interface SctpAssociation {
   readonly sentQueue: OutboundChunk[]
   readonly timer3Handle: unknown
   rto: number
+  readonly srtt: number | undefined
+  readonly rttvar: number | undefined
+  updateRto(measuredSeconds: number): void
   onSackReceived: () => Promise<void>
   sendChunk(chunk: { readonly bytes: Buffer }): Promise<void>
   sendReconfigParam(param: { readonly type: number; readonly bytes: Buffer }): Promise<void>
