@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import {
   type IceServerOptions,
+  type LimitUnit,
   type ServerLimits,
   type ServerOptions,
   serverLimits,
@@ -8,7 +9,6 @@ import {
 } from '@mesh/server'
 import type { Input, OptionTable } from '../args.ts'
 import { CommandError, UsageError } from '../failure.ts'
-import { formatBytes } from '../quantity.ts'
 
 const MAX_DRAIN_MS = 3_600_000
 const MAX_PROXIES = 16
@@ -70,6 +70,19 @@ const ICE: OptionTable = {
   },
 }
 
+const TYPED_UNITS: Partial<Record<LimitUnit, readonly (readonly [size: number, symbol: string])[]>> = {
+  bytes: [
+    [1_024 ** 2, 'MiB'],
+    [1_024, 'KiB'],
+  ],
+  ms: [
+    [3_600_000, 'h'],
+    [60_000, 'm'],
+    [1_000, 's'],
+    [1, 'ms'],
+  ],
+}
+
 const LIMITS_GROUP = 'Limits (ms take 10s or 2m too, bytes take 64KiB or 1MB too)'
 
 /** One option per row of the server's own table: `maxMessageBytes` is --max-message-bytes. */
@@ -80,11 +93,16 @@ const LIMITS: OptionTable = Object.fromEntries(
       group: LIMITS_GROUP,
       value: unit === 'ms' || unit === 'bytes' ? unit : 'count',
       meaning: meaning || name,
-      fallback:
-        unit === 'bytes' && defaultValue >= 1_024 ? `${defaultValue}, ${formatBytes(defaultValue)}` : `${defaultValue}`,
+      fallback: typedValue(defaultValue, unit),
     },
   ]),
 )
+
+/** A default in the shortest form that the option takes: "64KiB", "15s", "100000". */
+function typedValue(value: number, unit: LimitUnit): string {
+  const [step, symbol] = (TYPED_UNITS[unit] ?? []).find(([size]) => value % size === 0) ?? [1, '']
+  return `${value / step}${symbol}`
+}
 
 export const SERVE_OPTIONS: OptionTable = { ...GENERAL, ...ICE, ...LIMITS }
 

@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { serverLimits } from '@mesh/server'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parseInput } from '../args.ts'
+import { readServeOptions, SERVE_OPTIONS } from './serve-options.ts'
+
+let directory: string
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'mesh-serve-'))
+  await writeFile(join(directory, 'cert.pem'), 'certificate')
+  await writeFile(join(directory, 'key.pem'), 'key')
+  await writeFile(join(directory, 'secret'), 'hunter2\n')
+})
+
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+const read = (...args: string[]) =>
+  readServeOptions(parseInput(args, { usage: 'mesh serve', arguments: [], options: SERVE_OPTIONS }))
+
+describe('the options of mesh serve', () => {
+  test('leave everything to the server when none is given', async () => {
+    expect(await read()).toEqual({ iceServers: [], limits: {} })
+  })
+
+  test('become the server’s own', async () => {
+    const args = '--host ::1 --port 0 --drain 2s --trusted-proxies 1 --no-metrics --successor https://b.example'
+    expect(
+      await read(...args.split(' '), '--allowed-host', 'a', '--allowed-host', 'b:1', '--allowed-origin', '*'),
+    ).toEqual({
+      host: '::1',
+      port: 0,
+      drainMs: 2_000,
+      trustedProxies: 1,
+      metrics: false,
+      successor: 'https://b.example',
+      allowedHosts: ['a', 'b:1'],
+      allowedOrigins: ['*'],
+      iceServers: [],
+      limits: {},
+    })
+  })
+
+  test('include every limit of the server, in its unit', async () => {
+    for (const { name, wireName } of serverLimits) {
+      expect((await read(`--${wireName.replaceAll('_', '-')}`, '7')).limits).toEqual({ [name]: 7 })
+    }
+  })
+
+  test('take limits with units', async () => {
+    const { limits } = await read('--lease-ms', '20s', '--max-message-bytes', '32KiB')
+    expect(limits).toEqual({ leaseMs: 20_000, maxMessageBytes: 32_768 })
+  })
+
+  test('read certificate, key and secret from files', async () => {
+    const tls = await read('--tls-cert', join(directory, 'cert.pem'), '--tls-key', join(directory, 'key.pem'))
+    expect(tls.tls).toEqual({ cert: Buffer.from('certificate'), key: Buffer.from('key') })
+    const turn = await read('--turn-url', 'turn:a', '--turn-secret-file', join(directory, 'secret'))
+    expect(turn.turn).toEqual({ urls: ['turn:a'], secret: 'hunter2' })
+  })
+
+  test('name STUN and TURN servers', async () => {
+    const options = await read(
+      '--stun-url',
+      'stun:a',
+      '--stun-url',
+      'stun:b',
+      '--turn-url',
+      'turn:c',
+      '--turn-secret',
+      's',
+    )
+    expect(options).toMatchObject({
+      iceServers: [{ urls: ['stun:a', 'stun:b'] }],
+      turn: { urls: ['turn:c'], secret: 's' },
+    })
+  })
+
+  test.each([
+    [['--tls-cert', 'x'], '--tls-cert and --tls-key belong together'],
+    [['--turn-url', 'turn:a'], '--turn-url and --turn-secret-file belong together'],
+    [['--turn-secret', 's'], '--turn-url and --turn-secret-file belong together'],
+    [['--turn-secret', 's', '--turn-secret-file', 'f'], '--turn-secret and --turn-secret-file cannot both be given'],
+    [['--tls-cert', '/nowhere', '--tls-key', 'x'], '--tls-cert: /nowhere cannot be read (ENOENT)'],
+  ])('refuse %j', async (args, message) => {
+    await expect(read(...args)).rejects.toThrow(message)
+  })
+})
