@@ -1,4 +1,4 @@
-import { createRouterTransport } from '@connectrpc/connect'
+import { type ConnectRouter, createRouterTransport } from '@connectrpc/connect'
 import { type Clock, generateSigningKey, type Random, type SigningKey, systemClock, systemRandom } from '@mesh/core'
 import { SignalService } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { ephemeralIdentity } from '../identity/identity.ts'
@@ -36,20 +36,26 @@ export async function memoryNetwork(options: MemoryNetworkOptions = {}): Promise
     identities: { acquire: () => ephemeralIdentity() },
     rtc,
     connect: () => ({
-      transport: createRouterTransport(({ service }) => {
-        service(SignalService, {
-          getChallenge: () => signaling.getChallenge(),
-          openSession: (request) => signaling.openSession(request),
-          closeSession: (request, context) => signaling.closeSession(request, context),
-          join: (request, context) => signaling.join(request, context),
-          leave: (request, context) => signaling.leave(request, context),
-          subscribe: (request, context) => signaling.subscribe(request, context),
-          sendMessage: (request, context) => signaling.sendMessage(request, context),
-        })
-      }),
+      transport: createRouterTransport(signalingRoutes(signaling)),
       duplex: false,
       close: () => {},
     }),
   }
   return { platform, signaling, rtc, server: 'https://memory.invalid' }
+}
+
+/** Serves a signaling server in memory on any Connect router, for tests that need real sockets. */
+export function signalingRoutes(signaling: MemorySignalService): (router: ConnectRouter) => void {
+  return ({ service }) => {
+    service(SignalService, {
+      getChallenge: () => signaling.getChallenge(),
+      openSession: (request) => signaling.openSession(request),
+      closeSession: (request, context) => signaling.closeSession(request, context),
+      join: (request, context) => signaling.join(request, context),
+      leave: (request, context) => signaling.leave(request, context),
+      subscribe: (request, context) => signaling.subscribe(request, context),
+      sendMessage: (request, context) => signaling.sendMessage(request, context),
+      exchange: (requests, context) => signaling.exchange(requests, context),
+    })
+  }
 }

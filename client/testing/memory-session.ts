@@ -16,30 +16,36 @@ export class MemorySession {
 
   push(event: MessageInitShape<typeof EventSchema>['event']): void {
     this.#events.push(create(EventSchema, { cursor: BigInt(this.#events.length + 1), ...(event && { event }) }))
-    this.#notify()
+    this.wake()
   }
 
   end(): void {
     this.#ended = true
-    this.#notify()
+    this.wake()
   }
 
-  /** Events after the cursor, until the session ends or the caller aborts. */
-  async *events(cursor: bigint, signal: AbortSignal): AsyncGenerator<Event> {
+  /**
+   * Events after the cursor, until the session ends or the caller aborts; undefined when there is none but `more` says that
+   * the caller has something of its own to write.
+   */
+  async *events(cursor: bigint, signal: AbortSignal, more = () => false): AsyncGenerator<Event | undefined> {
     let next = Number(cursor)
-    signal.addEventListener('abort', () => this.#notify(), { once: true })
+    signal.addEventListener('abort', () => this.wake(), { once: true })
     while (!this.#ended && !signal.aborted) {
       const event = this.#events[next]
       if (event) {
         next++
         yield event
+      } else if (more()) {
+        yield undefined
       } else {
         await new Promise<void>((resolve) => this.#wake.push(resolve))
       }
     }
   }
 
-  #notify(): void {
+  /** Makes waiting streams look again. */
+  wake(): void {
     const waiting = this.#wake
     this.#wake = []
     for (const wake of waiting) wake()

@@ -18,6 +18,7 @@ import {
   type Envelope,
   type Event,
   EventSchema,
+  type ExchangeRequest,
   type MembersEventSchema,
   OutcomeStatus,
   type SignalService,
@@ -121,16 +122,37 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
   async *subscribe({ cursor }: { cursor: bigint }, context: HandlerContext) {
     const { session } = this.#session(context)
     yield { events: [heartbeat(this.#clock, cursor)] }
-    for await (const event of session.events(cursor, context.signal)) yield { events: [event] }
+    for await (const event of session.events(cursor, context.signal)) yield { events: event ? [event] : [] }
+    throw refuse(ErrorReason.SESSION_UNKNOWN)
+  }
+
+  async *exchange(requests: AsyncIterable<ExchangeRequest>, context: HandlerContext) {
+    const { session } = this.#session(context)
+    const iterator = requests[Symbol.asyncIterator]()
+    const first = await iterator.next()
+    const cursor = first.done ? 0n : first.value.cursor
+    yield { events: [heartbeat(this.#clock, cursor)], outcomes: [] }
+    const outcomes: ReturnType<MemorySignalService['route']>[] = []
+    const reading = (async () => {
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+        for (const envelope of next.value.envelopes) outcomes.push(this.route(session, envelope))
+        session.wake()
+      }
+    })()
+    reading.catch(() => session.wake())
+    for await (const event of session.events(cursor, context.signal, () => outcomes.length > 0)) {
+      yield { events: event ? [event] : [], outcomes: outcomes.splice(0) }
+    }
     throw refuse(ErrorReason.SESSION_UNKNOWN)
   }
 
   async sendMessage({ envelopes }: { envelopes: Envelope[] }, context: HandlerContext) {
     const { session } = this.#session(context)
-    return { outcomes: envelopes.map((envelope) => this.#route(session, envelope)) }
+    return { outcomes: envelopes.map((envelope) => this.route(session, envelope)) }
   }
 
-  #route(session: MemorySession, sent: Envelope) {
+  /** @internal */
+  route(session: MemorySession, sent: Envelope) {
     const stamped: Envelope = { ...sent, from: session.peerKey, fromSession: session.id }
     const { envelope: tamper } = this.tampering
     const changed = tamper ? tamper(stamped) : stamped

@@ -45,8 +45,8 @@ export class Cast {
     await exitOf(server)
   }
 
-  address(party: string): string {
-    return `mesh://${new URL(this.origin).host}/${party}`
+  address(party: string, origin: string = this.origin): string {
+    return `mesh://${new URL(origin).host}/${party}`
   }
 
   async nodePeer(party: string, seed: string = randomSeed()): Promise<E2ePeer> {
@@ -79,7 +79,7 @@ export class Cast {
   }
 
   /** A peer in a page; pages of one cast share a browser profile, as tabs do. Without a seed it uses its stored identity. */
-  async pagePeer(party: string, seed?: string): Promise<E2ePeer> {
+  async pagePeer(party: string, seed?: string, origin: string = this.origin): Promise<E2ePeer> {
     const site = await this.#openSite()
     this.#browser ??= await launchChromium()
     const context = this.#browser.contexts()[0] ?? (await this.#browser.newContext())
@@ -87,7 +87,10 @@ export class Cast {
     page.on('pageerror', (error) => this.pageErrors.push(String(error)))
     await page.goto(site)
     await page.waitForFunction(() => 'peer' in globalThis)
-    const id = await page.evaluate(([address, key]) => peer.join(address as string, key), [this.address(party), seed])
+    const id = await page.evaluate(
+      ([address, key]) => peer.join(address as string, key),
+      [this.address(party, origin), seed],
+    )
     return pagePeerOn(page, id)
   }
 
