@@ -83,7 +83,8 @@ export class ConnectionGuard {
     connection.inFlight += 1
     response.once('close', () => {
       connection.inFlight -= 1
-      if (this.#draining && connection.inFlight === 0) this.#close(connection)
+      // An HTTP/2 session that was told to close does so itself, after its last frames are out.
+      if (this.#draining && connection.inFlight === 0 && connection.session === undefined) this.#close(connection)
     })
     return connection
   }
@@ -104,8 +105,12 @@ export class ConnectionGuard {
     }
   }
 
-  #close({ session, socket }: GuardedConnection): void {
-    if (session !== undefined) session.close()
+  /**
+   * Requests in flight finish, with a GOAWAY to say that no further ones are taken. A connection without any is simply closed:
+   * a GOAWAY that crosses a new request of connect-node ends that client's process with an uncaught error.
+   */
+  #close({ session, socket, inFlight }: GuardedConnection): void {
+    if (session !== undefined && inFlight > 0) session.close()
     else socket.destroySoon()
   }
 }
