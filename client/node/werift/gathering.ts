@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { isIP, isIPv4 } from 'node:net'
 import type { Clock } from '@mesh/core'
 import type { IceServers, TurnServer } from './ice-options.ts'
+import { readStun } from './stun-guard.ts'
 import { UdpSocket } from './udp-socket.ts'
 import type { IceAgent, StunOverTurnProtocol, TurnProtocol, WeriftModule, WeriftTransport } from './werift-internals.ts'
 
@@ -78,7 +79,7 @@ async function gatherHost(options: GatheringOptions, address: string): Promise<v
   agent.appendLocalCandidate(protocol.localCandidate)
   const { stun } = options.servers
   if (stun === undefined || !isIPv4(address) || address.startsWith('127.')) return
-  const reflexive = await within(options.clock, SERVER_MS, werift.serverReflexiveCandidate(protocol, stun))
+  const reflexive = await within(options.clock, SERVER_MS, werift.serverReflexiveCandidate(protocol, stun), undefined)
   if (isClosed(agent)) return
   if (reflexive === undefined) options.onError(CANNOT_REACH, `The STUN server ${stun[0]}:${stun[1]} did not answer`)
   else agent.appendLocalCandidate(reflexive)
@@ -96,10 +97,12 @@ async function gatherRelay(options: GatheringOptions, server: TurnServer): Promi
       ALLOCATION_SECONDS,
       transport,
     )
-    const allocated = turn.connectionMade().then(() => true)
-    if ((await within(options.clock, SERVER_MS, allocated)) !== true) {
+    const allocated = turn.connectionMade().then(() => undefined)
+    const refused = refusal(turn, transport)
+    const code = await within(options.clock, SERVER_MS, Promise.race([allocated, refused]), CANNOT_REACH)
+    if (code !== undefined) {
       cancelTransactions(turn)
-      throw new Error('The TURN server did not answer')
+      throw new TurnRefused(code)
     }
     const protocol = new werift.StunOverTurnProtocol(turn)
     closeWithAllocation(werift, protocol)
@@ -174,6 +177,33 @@ function cancelTransactions(turn: TurnProtocol): void {
 }
 
 /**
+ * Resolves with the error code when the server refuses our credentials. It says so without MESSAGE-INTEGRITY, since there is no
+ * key both know, and werift waits for a proved answer that never comes.
+ */
+function refusal(turn: TurnProtocol, transport: WeriftTransport): Promise<number> {
+  return new Promise((resolve) => {
+    const { onData } = transport
+    transport.onData = (data, from) => {
+      const header = turn.integrityKey === undefined ? undefined : readStun(data)
+      const expected = header !== undefined && Object.hasOwn(turn.transactions, header.transactionId)
+      if (expected && header.kind === 'error' && header.errorCode !== STALE_NONCE)
+        resolve(header.errorCode ?? CANNOT_REACH)
+      onData(data, from)
+    }
+  })
+}
+
+class TurnRefused extends Error {
+  readonly code: number
+
+  constructor(code: number) {
+    super(`TURN error ${code}`)
+    this.name = 'TurnRefused'
+    this.code = code
+  }
+}
+
+/**
  * On UDP, only the server may speak for the peers it relays, and werift does not look where a packet comes from. On a stream,
  * what is not a frame would fill memory: werift waits for the rest of it for ever.
  */
@@ -190,15 +220,16 @@ function guardTransport(turn: TurnProtocol, transport: WeriftTransport): void {
   }
 }
 
-async function within<T>(clock: Clock, limitMs: number, work: Promise<T>): Promise<T | undefined> {
+async function within<T, Late>(clock: Clock, limitMs: number, work: Promise<T>, late: Late): Promise<T | Late> {
   return new Promise((resolve, reject) => {
-    const timer = clock.schedule(limitMs, () => resolve(undefined))
+    const timer = clock.schedule(limitMs, () => resolve(late))
     work.then(resolve, reject).finally(() => timer.cancel())
   })
 }
 
-/** The STUN error code of werift's TransactionFailed, or 701 (W3C): no answer. */
+/** Of our own refusal, or of the STUN error inside werift's; 701 (W3C) when there was no answer. */
 function turnErrorCode(error: unknown): number {
+  if (error instanceof TurnRefused) return error.code
   const response = (error as { response?: { getAttributeValue(name: string): unknown } }).response
   const code = response?.getAttributeValue('ERROR-CODE')
   return Array.isArray(code) && typeof code[0] === 'number' ? code[0] : CANNOT_REACH
@@ -216,6 +247,8 @@ function isClosed(agent: IceAgent): boolean {
 const REFRESH = 4
 const REQUEST = 0
 const CANNOT_REACH = 701
+/** The server wants the request again under a new nonce, which werift does. */
+const STALE_NONCE = 438
 /** A machine with more addresses gains nothing from checking them all. */
 const MAX_HOST_ADDRESSES = 8
 /** STUN and TURN servers answer in one or two round trips; 5 s is their third retransmission. */

@@ -61,6 +61,7 @@ export interface TurnProtocol {
   readonly transactions: Record<string, StunTransaction>
   readonly relayedAddress: TransportAddress
   readonly mappedAddress: TransportAddress
+  readonly integrityKey: Buffer | undefined
   readonly pinnedServerEndpoint: TransportAddress | undefined
   tcpBuffer: Buffer
   connectionMade(): Promise<void>
