@@ -76,6 +76,7 @@ export class MeshClient {
       clock,
       random,
       key: identity.key,
+      aead: platform.aead,
       rtc: options.rtc === null ? undefined : (options.rtc ?? platform.rtc),
       iceServers: () => [...(this.#signal.session?.iceServers ?? []), ...this.#extraIceServers],
       session: () => this.#signal.session,

@@ -1,5 +1,5 @@
 import type { Transport } from '@connectrpc/connect'
-import type { Clock, Random } from '@mesh/core'
+import type { AeadFactory, Clock, Random } from '@mesh/core'
 import type { RtcFactory } from './connection/rtc.ts'
 import type { IdentityStore } from './identity/identity.ts'
 
@@ -13,6 +13,8 @@ export interface Platform {
   readonly identities: IdentityStore
   /** Undefined where there is no WebRTC: links then stay on the relay path. */
   readonly rtc: RtcFactory | undefined
+  /** What packets are sealed with, where that is faster than WebCrypto. */
+  readonly aead?: AeadFactory | undefined
   /** A connection to one signaling server. Opens nothing until the first call. */
   connect(origin: string): SignalTransport
 }

@@ -47,6 +47,8 @@ export { signStatement, verifyStatement } from './identity/statement.ts'
 export type { Limits } from './limits.ts'
 export { DEFAULT_LIMITS, limitExceeded, limitWireName } from './limits.ts'
 // For adapters: seals and links
+export type { Aead, AeadFactory } from './link/aead.ts'
+export { webCryptoAead } from './link/aead.ts'
 export type { LinkAgreement, LinkKeys } from './link/link-keys.ts'
 export { attachEvidence, deriveLinkKeys, verifyAttachEvidence } from './link/link-keys.ts'
 export type { PacketOpener, PacketSealer } from './link/packet.ts'

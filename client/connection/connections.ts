@@ -1,5 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import {
+  type AeadFactory,
   type Clock,
   compareBytes,
   ErrorReason,
@@ -30,6 +31,7 @@ export interface ConnectionsOptions {
   readonly random: Random
   readonly key: SigningKey
   readonly rtc: RtcFactory | undefined
+  readonly aead: AeadFactory | undefined
   readonly iceServers: () => readonly RtcIceServer[]
   readonly session: () => SignalSession | undefined
   readonly relayUp: () => boolean
@@ -69,6 +71,7 @@ export class Connections {
       random: options.random,
       key: options.key,
       rtc: options.rtc,
+      aead: options.aead,
       iceServers: options.iceServers,
       limits: () => options.session()?.limits,
       relayUp: options.relayUp,

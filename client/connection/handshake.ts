@@ -1,5 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
+  type AeadFactory,
   deriveLinkKeys,
   ErrorReason,
   equalBytes,
@@ -95,6 +96,7 @@ export function linkKeys(
   role: 'lower' | 'higher',
   connectionId: Uint8Array,
   exports: Exports,
+  aead: AeadFactory | undefined,
 ): Promise<LinkKeys> {
   const own = { key: self.key.publicKey, sessionId: self.session.id }
   const other = { key: remote.record.peerKey, sessionId: remote.record.sessionId }
@@ -110,5 +112,6 @@ export function linkKeys(
     higherSessionId: higher.sessionId,
     ...(self.party.psk && { psk: self.party.psk }),
     role,
+    aead,
   })
 }

@@ -169,7 +169,7 @@ export class OpenLink {
     const channel = this.#channel
     await Promise.all([this.#outbound.relay.idle, this.#outbound.direct.idle])
     await this.#relay.flushed()
-    if (!channel || channel.readyState !== 'open' || channel.bufferedAmount === 0) return
+    if (channel?.readyState !== 'open' || channel.bufferedAmount === 0) return
     await new Promise<void>((resolve) => {
       channel.bufferedAmountLowThreshold = 0
       channel.addEventListener('bufferedamountlow', resolve)

@@ -1,4 +1,5 @@
 import {
+  type AeadFactory,
   Backoff,
   type Clock,
   ErrorReason,
@@ -39,6 +40,7 @@ export interface ConnectionContext {
   readonly random: Random
   readonly key: SigningKey
   readonly rtc: RtcFactory | undefined
+  readonly aead: AeadFactory | undefined
   readonly iceServers: () => readonly RtcIceServer[]
   readonly limits: () => SessionLimits | undefined
   /** True while messages can go through a server. */
@@ -327,7 +329,14 @@ export class PeerConnection {
       case: 'helloReply',
       value: { $typeName: 'mesh.peer.v1.HelloReply', record: self.record, resumed: rekeyed !== undefined },
     })
-    const keys = await linkKeys(self, record, 'higher', connectionId, { hello: exported, helloReply: reply.exported })
+    const keys = await linkKeys(
+      self,
+      record,
+      'higher',
+      connectionId,
+      { hello: exported, helloReply: reply.exported },
+      this.#context.aead,
+    )
     this.#reply = { connectionId, handle, toSession: record.record.sessionId, payload: reply.payload }
     this.#sendReply(this.#reply)
     if (rekeyed) return rekeyed.rekey(connectionId, keys, false)
@@ -360,7 +369,7 @@ export class PeerConnection {
     const record = await call.handle.verify(reply.record)
     requireOwnRecord(signal, record)
     const exports = { hello: call.exported, helloReply: exported }
-    const keys = await linkKeys(call.self, record, 'lower', call.connectionId, exports)
+    const keys = await linkKeys(call.self, record, 'lower', call.connectionId, exports, this.#context.aead)
     if (call === this.#rekeying) return this.#onRekeyed(call, reply, keys)
     if (this.#state !== state) return
     this.#endCall()

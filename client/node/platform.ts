@@ -1,5 +1,6 @@
 import { systemClock, systemRandom } from '@mesh/core'
 import type { Platform } from '../platform.ts'
+import { nodeAead } from './aead.ts'
 import { nodeIdentityStore } from './identity-store.ts'
 import { connectNode } from './signal-transport.ts'
 import { weriftFactory } from './werift/index.ts'
@@ -11,6 +12,7 @@ export function platform(): Platform {
     random: systemRandom,
     identities: nodeIdentityStore(),
     rtc: weriftFactory(),
+    aead: nodeAead,
     connect: connectNode,
   }
 }

@@ -1,5 +1,6 @@
 import { compareBytes, concatBytes, forWebCrypto, utf8Encode } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
+import type { AeadFactory } from './aead.ts'
 import type { PacketOpener, PacketSealer } from './packet.ts'
 import { createPacketOpener, createPacketSealer } from './packet.ts'
 
@@ -37,14 +38,17 @@ const DERIVED_BYTES = TRANSCRIPT_OFFSET + 32
  * Derives a link's keys: one per direction, and the transcript hash.
  * @throws MeshError INVALID_ARGUMENT for a wrong length or keys out of order
  */
-export async function deriveLinkKeys(options: LinkAgreement & { role: 'lower' | 'higher' }): Promise<LinkKeys> {
+export async function deriveLinkKeys(
+  options: LinkAgreement & { role: 'lower' | 'higher'; aead?: AeadFactory | undefined },
+): Promise<LinkKeys> {
+  const { aead } = options
   const derived = await deriveLinkSecrets(options)
   const lowerToHigher = derived.subarray(0, KEY_BYTES)
   const higherToLower = derived.subarray(KEY_BYTES, TRANSCRIPT_OFFSET)
   const isLower = options.role === 'lower'
   const keys = {
-    send: await createPacketSealer(isLower ? lowerToHigher : higherToLower),
-    receive: await createPacketOpener(isLower ? higherToLower : lowerToHigher),
+    send: await createPacketSealer(isLower ? lowerToHigher : higherToLower, aead),
+    receive: await createPacketOpener(isLower ? higherToLower : lowerToHigher, aead),
     transcriptHash: derived.slice(TRANSCRIPT_OFFSET),
   }
   derived.fill(0, 0, TRANSCRIPT_OFFSET)

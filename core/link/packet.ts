@@ -1,9 +1,9 @@
 import { create } from '@bufbuild/protobuf'
 import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import { PacketSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
-import { forWebCrypto } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
 import { ReplayWindow } from '../seal/replay-window.ts'
+import { type Aead, type AeadFactory, webCryptoAead } from './aead.ts'
 
 /**
  * Packets of a link: AES-128-GCM under the key of their direction, nonce = 4 zero bytes || u64be(number). A number is
@@ -40,25 +40,23 @@ export const MAX_PACKETS_PER_KEY = 2n ** 32n
 const TAG_BYTES = 16
 
 /** A sealer for a 16 byte key. The key must be of this direction alone and start from number 1. */
-export async function createPacketSealer(rawKey: Uint8Array): Promise<PacketSealer> {
-  const key = await crypto.subtle.importKey('raw', forWebCrypto(rawKey), 'AES-GCM', false, ['encrypt'])
-  return new AesPacketSealer(key)
+export async function createPacketSealer(rawKey: Uint8Array, aead: AeadFactory = webCryptoAead): Promise<PacketSealer> {
+  return new AesPacketSealer(await aead(rawKey))
 }
 
 /** An opener for a 16 byte key. */
-export async function createPacketOpener(rawKey: Uint8Array): Promise<PacketOpener> {
-  const key = await crypto.subtle.importKey('raw', forWebCrypto(rawKey), 'AES-GCM', false, ['decrypt'])
-  return new AesPacketOpener(key)
+export async function createPacketOpener(rawKey: Uint8Array, aead: AeadFactory = webCryptoAead): Promise<PacketOpener> {
+  return new AesPacketOpener(await aead(rawKey))
 }
 
 class AesPacketSealer implements PacketSealer {
-  readonly #key: CryptoKey
+  readonly #aead: Aead
   #next = 1n
-  /** Settles when every packet before has been handed out. WebCrypto works in threads and may finish out of order. */
+  /** Settles when every packet before has been handed out. An Aead may work in threads and finish out of order. */
   #before: Promise<void> = Promise.resolve()
 
-  constructor(key: CryptoKey) {
-    this.#key = key
+  constructor(aead: Aead) {
+    this.#aead = aead
   }
 
   get sent(): bigint {
@@ -74,46 +72,46 @@ class AesPacketSealer implements PacketSealer {
       })
     }
     this.#next = number + 1n
-    const encrypted = crypto.subtle.encrypt(parameters(number), this.#key, forWebCrypto(plaintext))
+    const encrypted = Promise.resolve(this.#aead.seal(nonce(number), plaintext))
     const before = this.#before
     // Fulfilled even if encryption fails, for the failure belongs to this call alone; and with nothing, so that no
     // packet is kept alive by the chain.
     this.#before = before.then(() => encrypted).then(forget, forget)
     await before
-    return create(PacketSchema, { number, sealed: new Uint8Array(await encrypted) })
+    return create(PacketSchema, { number, sealed: await encrypted })
   }
 }
 
 class AesPacketOpener implements PacketOpener {
-  readonly #key: CryptoKey
+  readonly #aead: Aead
   readonly #window = new ReplayWindow(PACKET_REPLAY_WINDOW)
 
-  constructor(key: CryptoKey) {
-    this.#key = key
+  constructor(aead: Aead) {
+    this.#aead = aead
   }
 
   async open(packet: Packet): Promise<Uint8Array> {
     const { number, sealed } = packet
     if (number === 0n || number > MAX_PACKETS_PER_KEY || sealed.length < TAG_BYTES) throw notOfThisLink(number)
     if (!this.#window.check(number)) throw replayed(number)
-    let plaintext: ArrayBuffer
+    let plaintext: Uint8Array
     try {
-      plaintext = await crypto.subtle.decrypt(parameters(number), this.#key, forWebCrypto(sealed))
+      plaintext = await this.#aead.open(nonce(number), sealed)
     } catch (cause) {
       throw notOfThisLink(number, cause)
     }
     // Again: another copy of the packet may have opened meanwhile.
     if (!this.#window.accept(number)) throw replayed(number)
-    return new Uint8Array(plaintext)
+    return plaintext
   }
 }
 
 function forget(): void {}
 
-function parameters(number: bigint): { name: string; iv: Uint8Array<ArrayBuffer> } {
-  const iv = new Uint8Array(12)
-  new DataView(iv.buffer).setBigUint64(4, number)
-  return { name: 'AES-GCM', iv }
+function nonce(number: bigint): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(12)
+  new DataView(bytes.buffer).setBigUint64(4, number)
+  return bytes
 }
 
 function replayed(number: bigint): MeshError {
