@@ -41,7 +41,7 @@ async function commit(): Promise<void> {
   await succeed('git', ['-c', 'user.name=t', '-c', 'user.email=t@localhost', 'commit', '--quiet', '-m', 'schema'])
 }
 
-describe('breaking', { timeout: 20_000 }, () => {
+describe('breaking', { timeout: 60_000 }, () => {
   test('is skipped, and says so, when there is no main branch with a schema', async () => {
     expect(await breaking(root)).toMatchObject({ passed: true, skipped: expect.stringContaining('no main branch') })
   })
@@ -55,7 +55,7 @@ describe('breaking', { timeout: 20_000 }, () => {
   })
 })
 
-describe('generatedIsCurrent', { timeout: 20_000 }, () => {
+describe('generatedIsCurrent', { timeout: 60_000 }, () => {
   test('passes on what the schema generates', async () => {
     expect(await generatedIsCurrent(root)).toMatchObject({ passed: true })
   })

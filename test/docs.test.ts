@@ -41,7 +41,7 @@ describe('npm scripts', () => {
 describe('mesh commands', () => {
   const commands = [...new Set(inLanguage('sh').flatMap(meshCommandsIn))]
 
-  test.each(commands)('mesh %s explains itself', { timeout: 20_000 }, async (command) => {
+  test.each(commands)('mesh %s explains itself', { timeout: 60_000 }, async (command) => {
     const run = promisify(execFile)(process.execPath, ['-C', 'source', join(ROOT, 'cli/main.ts'), command, '--help'])
     await expect(run).resolves.toMatchObject({ stdout: expect.stringContaining(command) })
   })

@@ -33,9 +33,9 @@ test('the totals count tests that pass and fail, files that cannot be loaded, an
     'broken.test.js': 'throw new Error("cannot be loaded")',
   }
   expect(await totalsOf(files)).toEqual({ passed: 2, failed: 2 })
-}, 20_000)
+}, 60_000)
 
 test('the totals count an error outside any test as a failure', async () => {
   const files = { 'late.test.js': "test('a', () => { void Promise.reject(new Error('nobody waits')) })" }
   expect(await totalsOf(files)).toEqual({ passed: 1, failed: 1 })
-}, 20_000)
+}, 60_000)
