@@ -41,7 +41,6 @@ export default defineConfig({
           include: ['**/*.test.ts'],
           exclude: [...NEVER, BROWSER_TESTS, END_TO_END_TESTS],
           execArgv: ['--conditions=source'],
-          testTimeout: 20_000, // nothing here waits for real time, but a busy machine is slow
           maxWorkers: '100%', // the default leaves a core idle, which is half of a small machine
           // A bound on hanging, not on speed: machines that run tests are busy.
           testTimeout: 30_000,
