@@ -65,7 +65,8 @@ export class MeshClient {
       random,
       pinnedServerKey: options.serverKey,
       events: {
-        connected: (_session, fresh) => this.#onConnected(fresh),
+        opened: () => this.#each((swarm) => swarm.opened()),
+        connected: (fresh) => this.#onConnected(fresh),
         members: (event) => this.#swarms.get(toHex(event.topic))?.members(event),
         message: (envelope) => this.#connections.receive(envelope),
         gap: () => this.#each((swarm) => swarm.gap()),
@@ -149,7 +150,7 @@ export class MeshClient {
   }
 
   #onConnected(fresh: boolean): void {
-    this.#each((swarm) => swarm.connected(fresh))
+    this.#each((swarm) => swarm.connected())
     this.#connections.signalChanged(fresh)
   }
 

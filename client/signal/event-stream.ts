@@ -9,7 +9,8 @@ import type { SignalCalls, SignalSession } from './session.ts'
  * One stream of a session, from open to end, in the two forms the transports allow:
  *
  *  - Exchange, where bidirectional streams work: events and outcomes in, envelopes and acknowledgements out.
- *  - Subscribe for events beside SendMessage for batches of envelopes, one batch on its way at a time, so order is kept.
+ *  - Subscribe for events beside SendMessage for batches of envelopes, two batches on their way at a time: the second does not
+ *    wait for the answer to the first. Whoever needs order has it in the payload (the link does).
  *
  * A stream on which nothing arrives for two and a half heartbeats is dead (a frozen server, a lost NAT binding), whatever the
  * socket says. Both forms reject when the stream ends, for whatever reason; the caller decides whether to come back.
@@ -28,6 +29,8 @@ export interface StreamContext {
 
 const HEARTBEATS_UNTIL_DEAD = 2.5
 const SEND_TIMEOUT_MS = 10_000
+/** With Subscribe that makes three of the six connections a browser opens to one HTTP/1.1 origin. */
+const SENDS_IN_FLIGHT = 2
 
 export function authorization(session: SignalSession): Record<string, string> {
   return { authorization: `Bearer ${session.token}` }
@@ -84,7 +87,8 @@ export function runSubscribe(context: StreamContext): Promise<never> {
       }
       throw streamEnded(context)
     })()
-    return Promise.race([events, sendLoop(context, signal)])
+    const loops = Array.from({ length: SENDS_IN_FLIGHT }, () => sendLoop(context, signal))
+    return Promise.race([events, ...loops])
   })
 }
 

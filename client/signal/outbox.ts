@@ -51,7 +51,7 @@ export class Outbox {
   #bytes = 0
   #bucket: TokenBucket | undefined
   #maxBatchBytes = 64 * 1024
-  #wake: (() => void) | undefined
+  readonly #waiters = new Set<() => void>()
 
   constructor(clock: Clock, random: Random) {
     this.#clock = clock
@@ -111,7 +111,7 @@ export class Outbox {
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#bytes += size
       this.#waiting.push(entry)
-      this.#wake?.()
+      this.#wake()
     })
   }
 
@@ -148,10 +148,10 @@ export class Outbox {
         const done = () => {
           timer?.cancel()
           signal.removeEventListener('abort', done)
-          this.#wake = undefined
+          this.#waiters.delete(done)
           resolve()
         }
-        this.#wake = done
+        this.#waiters.add(done)
         signal.addEventListener('abort', done, { once: true })
         if (signal.aborted) done()
       })
@@ -176,7 +176,7 @@ export class Outbox {
     entry.notBeforeMs = this.#clock.monotonicMs() + Math.max(error.retryAfterMs, 50)
     if (entry.notBeforeMs >= entry.expiresAtMs) return entry.settle(error)
     this.#waiting.push(entry)
-    this.#wake?.()
+    this.#wake()
   }
 
   /** The stream broke: what was in flight goes first on the next one. */
@@ -210,6 +210,10 @@ export class Outbox {
   #remove(entry: Entry): void {
     this.#inFlight.delete(toHex(entry.envelope.id))
     this.#waiting = this.#waiting.filter((other) => other !== entry)
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiters]) wake()
   }
 
   #isReady(): boolean {

@@ -33,8 +33,10 @@ export type SignalState =
   | { readonly kind: 'closed'; readonly error: MeshError | undefined }
 
 export interface SignalEvents {
-  /** The stream is up. `fresh`: this is a new session, memberships must be joined again. */
-  connected(session: SignalSession, fresh: boolean): void
+  /** There is a new session: memberships must be joined again. Its stream is being opened meanwhile. */
+  opened(): void
+  /** The stream is up. `fresh`: for the first time in this session. */
+  connected(fresh: boolean): void
   members(event: MembersEvent): void
   message(envelope: Envelope): void
   /** Events were lost: join again and compare. */
@@ -193,7 +195,7 @@ export class SignalClient {
           announced = true
           this.#everConnected = true
           this.#setState({ kind: 'connected', session })
-          this.#options.events.connected(session, fresh)
+          this.#options.events.connected(fresh)
         }
         for (const event of events) this.#handle(event)
       },
@@ -205,8 +207,11 @@ export class SignalClient {
     const opened = await openSession(this.#opener, this.#session, this.#everConnected, signal)
     this.#session = opened.session
     this.#outbox.configure(opened.session.limits)
-    if (opened.fresh) this.#cursor = 0n
-    return opened.fresh
+    if (!opened.fresh) return false
+    this.#cursor = 0n
+    // Joining need not wait for the stream: what happens in between is replayed on it.
+    this.#options.events.opened()
+    return true
   }
 
   #handle(event: Event): void {

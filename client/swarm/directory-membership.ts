@@ -41,6 +41,7 @@ export class DirectoryMembership {
   readonly #backoff: Backoff
   #state: Uint8Array
   #seq = 0n
+  #joinedSession: Uint8Array | undefined
   #record: { signed: SignedRecord; session: SignalSession } | undefined
   #timer: Timer | undefined
   #wanted = true
@@ -56,6 +57,12 @@ export class DirectoryMembership {
   /** The current record and the session it names; undefined before the first one is signed. */
   get current(): { readonly signed: SignedRecord; readonly session: SignalSession } | undefined {
     return this.#record
+  }
+
+  /** True when the server's session of now has the membership. */
+  get joined(): boolean {
+    const session = this.#options.signal.session
+    return session !== undefined && this.#joinedSession !== undefined && equalBytes(session.id, this.#joinedSession)
   }
 
   /** Signs and joins as soon as possible. */
@@ -99,11 +106,12 @@ export class DirectoryMembership {
   async #join(): Promise<void> {
     const { signal, onJoined } = this.#options
     const session = signal.session
-    if (!session || signal.state.kind !== 'connected') return
+    if (!session || signal.state.kind === 'closed') return
     const signed = await this.#sign(MembershipKind.JOIN, session)
     this.#record = { signed, session }
     const response = await signal.join(signed, 0)
     if (!this.#wanted) return
+    this.#joinedSession = session.id
     this.#backoff.reset()
     this.#later((RECORD_TTL_MS * 2) / 3)
     onJoined(response)
@@ -118,9 +126,7 @@ export class DirectoryMembership {
     }
     this.#options.onError(error)
     // Without a session there is nothing to try; the next one calls refresh().
-    if (error.retryable && this.#options.signal.state.kind === 'connected') {
-      this.#later(Math.max(this.#backoff.next(), error.retryAfterMs))
-    }
+    if (error.retryable && this.#options.signal.session) this.#later(Math.max(this.#backoff.next(), error.retryAfterMs))
   }
 
   #later(delayMs: number): void {

@@ -258,11 +258,16 @@ export class Swarm {
     await this.#joined.promise
   }
 
-  /** @internal The signaling connection is up; `fresh`: under a new session. */
-  connected(fresh: boolean): void {
+  /** @internal There is a new session to join under. */
+  opened(): void {
+    if (this.#status !== 'closed') this.#directory.refresh()
+  }
+
+  /** @internal The signaling connection is up. */
+  connected(): void {
     if (this.#status === 'closed') return
-    if (fresh || this.#status === 'joining') this.#directory.refresh()
-    else this.#setStatus('joined')
+    if (this.#directory.joined) this.#setStatus('joined')
+    else this.#directory.refresh()
   }
 
   /** @internal */
