@@ -1,4 +1,5 @@
-import { type Clock, ErrorReason, MeshError, type Timer } from '@mesh/core'
+import { type Clock, ErrorReason, MeshError } from '@mesh/core'
+import { DtlsFlight } from './dtls-flight.ts'
 import { CLIENT_HELLO, type ClientHello, FINISHED, HandshakeFault, readClientHello } from './dtls-messages.ts'
 import {
   type DtlsRecord,
@@ -62,6 +63,7 @@ export class DtlsGuard {
   readonly #checks: HandshakeChecks
   readonly #reassembly = new HandshakeReassembly()
   readonly #replay = new ReplayWindow()
+  readonly #flight: DtlsFlight
   #state: 'handshake' | 'connected' | 'closed' = 'handshake'
   #sealer: RecordSealer | undefined
   #opener: RecordOpener | undefined
@@ -71,15 +73,12 @@ export class DtlsGuard {
   #firstHello: ClientHello | undefined
   #cookieReturned = false
   #hellosAnswered = 0
-  #flight: Buffer[] = []
-  #flightTimer: Timer | undefined
-  #flightSentAtMs = 0
-  #attempts = 0
-  #repeats = 0
 
   constructor(options: DtlsGuardOptions) {
     this.#options = options
-    const { werift, certificate } = options
+    const { werift, certificate, clock, send } = options
+    const onExhausted = () => this.#fail(new HandshakeFault('The peer stopped answering during the DTLS handshake'))
+    this.#flight = new DtlsFlight({ clock, send, onExhausted })
     const socketOptions = {
       cert: certificate.certPem,
       key: certificate.privateKey,
@@ -129,9 +128,8 @@ export class DtlsGuard {
 
   #stop(): void {
     this.#state = 'closed'
-    this.#flightTimer?.cancel()
+    this.#flight.end()
     this.#early = []
-    this.#flight = []
   }
 
   #fail(error: unknown): void {
@@ -144,7 +142,7 @@ export class DtlsGuard {
   #receivePlain(record: DtlsRecord): void {
     if (this.#state !== 'handshake' || record.type !== RECORD_HANDSHAKE) return
     const old = this.#reassembly.push(record.fragment, false)
-    if (old > 0 && this.#flight.length > 0) this.#repeatFlight()
+    if (old > 0) this.#flight.repeat()
     void this.#handleMessages()
   }
 
@@ -156,7 +154,7 @@ export class DtlsGuard {
     }
     const isNew = this.#replay.isNew(record.sequence)
     // A peer that did not get our last flight repeats its own, with the same records.
-    const isRepeat = !isNew && record.type === RECORD_HANDSHAKE && this.#repeats < MAX_REPEATS
+    const isRepeat = !isNew && record.type === RECORD_HANDSHAKE && this.#flight.mayRepeat
     if (!isNew && !isRepeat) return
     const plaintext = this.#opener.open(record)
     if (plaintext === undefined) return
@@ -170,10 +168,7 @@ export class DtlsGuard {
     if (this.#state === 'handshake') {
       this.#reassembly.push(plaintext, true)
       void this.#handleMessages()
-    } else if (plaintext[0] === FINISHED && this.#options.role === 'server' && this.#repeats < MAX_REPEATS) {
-      this.#repeats += 1
-      this.#sendFlight()
-    }
+    } else if (plaintext[0] === FINISHED && this.#options.role === 'server') this.#flight.repeat()
   }
 
   #receiveAlert(alert: Buffer): void {
@@ -273,46 +268,13 @@ export class DtlsGuard {
     }
     if (this.#trapped.length === 0 || this.#state !== 'handshake') return
     const { flight, lastMessage } = this.#socket.dtls
-    this.#flight = pack(flight >= 4 ? lastMessage : this.#trapped)
-    this.#attempts = 0
-    this.#flightTimer?.cancel()
-    this.#sendFlight()
-    if (repeat) this.#scheduleRepeat()
-  }
-
-  #sendFlight(): void {
-    this.#flightSentAtMs = this.#options.clock.monotonicMs()
-    for (const datagram of this.#flight) this.#options.send(datagram)
-  }
-
-  #scheduleRepeat(): void {
-    const delayMs = Math.min(FIRST_REPEAT_MS * 2 ** this.#attempts, LONGEST_REPEAT_MS)
-    this.#flightTimer = this.#options.clock.schedule(delayMs, () => {
-      this.#attempts += 1
-      if (this.#attempts > MAX_ATTEMPTS) {
-        this.#fail(new HandshakeFault('The peer stopped answering during the DTLS handshake'))
-        return
-      }
-      this.#sendFlight()
-      this.#scheduleRepeat()
-    })
-  }
-
-  /**
-   * The peer repeats a flight we answered: our answer was lost. Bounded in number, because repeats are not authenticated, and
-   * in rate, because two sides that answer each other's repeats would not stop.
-   */
-  #repeatFlight(): void {
-    const sinceMs = this.#options.clock.monotonicMs() - this.#flightSentAtMs
-    if (this.#repeats >= MAX_REPEATS || sinceMs < FIRST_REPEAT_MS / 2) return
-    this.#repeats += 1
-    this.#sendFlight()
+    this.#flight.begin(flight >= 4 ? lastMessage : this.#trapped, repeat)
   }
 
   #connected(): void {
     this.#state = 'connected'
     this.#socket.connected = true
-    this.#flightTimer?.cancel()
+    this.#flight.stopRepeating()
     this.#early = []
     this.#options.onConnected()
   }
@@ -359,32 +321,12 @@ export class DtlsGuard {
   }
 }
 
-/** Puts records into as few datagrams as fit, so that a flight is lost as a whole or not at all. */
-function pack(records: readonly Buffer[]): Buffer[] {
-  const datagrams: Buffer[] = []
-  for (const record of records) {
-    const last = datagrams.at(-1)
-    if (last !== undefined && last.length + record.length <= MAX_DATAGRAM_BYTES) {
-      datagrams[datagrams.length - 1] = Buffer.concat([last, record])
-    } else datagrams.push(record)
-  }
-  return datagrams
-}
-
 /** Thrown by the trap; see step 3 above. Compared by identity. */
 const FLIGHT_COMPOSED = new Error('A flight is ready')
 
 const RECORD_HEADER_BYTES = 13
 /** Level warning, description close_notify. */
 const CLOSE_NOTIFY = Buffer.from([1, 0])
-/** 1,200 bytes: what WebRTC sends per datagram everywhere (an IPv6 minimum MTU of 1,280 less 80 for headers and TURN). */
-const MAX_DATAGRAM_BYTES = 1200
-/** 0.2 + 0.4 + 0.8 + 1.6 + 5 × 3.2 = 19 s of trying; ICE has just shown that the path works, so the first repeat is early. */
-const FIRST_REPEAT_MS = 200
-const LONGEST_REPEAT_MS = 3200
-const MAX_ATTEMPTS = 9
-/** A peer repeats a flight fewer than ten times; twice that leaves room for reordering. */
-const MAX_REPEATS = 20
 /** Answers to hellos without a cookie. Each costs a key pair. */
 const MAX_HELLOS = 20
 /** Finished and a few records of data that overtook it. */
