@@ -19,10 +19,9 @@ export interface MeshAddress {
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
 const DEFAULT_LOOPBACK_PORT = '4600'
-const MAX_NAME_LENGTH = 256
 
-function invalid(text: string, why: string): MeshError {
-  return new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text.slice(0, 200)}" ${why}`)
+function invalid(text: string, why: string, cause?: unknown): MeshError {
+  return new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text.slice(0, 200)}" ${why}`, { cause })
 }
 
 /**
@@ -44,7 +43,7 @@ export function parseMeshAddress(text: string): MeshAddress {
   try {
     url = new URL(`${secure ? 'https' : 'http'}://${authority}`)
   } catch (cause) {
-    throw new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text}" has no valid host and port`, { cause })
+    throw invalid(text, 'has no valid host and port', cause)
   }
   if (scheme === 'mesh' && loopback && url.port === '' && !/:\d+$/.test(authority)) url.port = DEFAULT_LOOPBACK_PORT
   return { origin: url.origin, party: path === '' ? undefined : parsePath(text, path) }
@@ -63,34 +62,16 @@ function parsePath(text: string, path: string): PartyInput {
 }
 
 function decodeName(text: string, encoded: string): string {
-  let name: string
   try {
-    name = decodeURIComponent(encoded).normalize('NFC')
+    return decodeURIComponent(encoded).normalize('NFC')
   } catch (cause) {
-    throw new MeshError(ErrorReason.ADDRESS_INVALID, `address "${text}" has a broken % escape in its party name`, {
-      cause,
-    })
+    throw invalid(text, 'has a broken % escape in its party name', cause)
   }
-  if (name.length > MAX_NAME_LENGTH) {
-    throw new MeshError(
-      ErrorReason.ADDRESS_INVALID,
-      `party name has ${name.length} characters, at most ${MAX_NAME_LENGTH}`,
-      {
-        limit: 'party_name_characters',
-        limitValue: MAX_NAME_LENGTH,
-        value: name.length,
-      },
-    )
-  }
-  return name
 }
 
 /** Turns any form of party into its topic and keys. Throws ADDRESS_INVALID or KEY_INVALID. */
 export async function resolveParty(input: PartyInput): Promise<Party> {
-  if (typeof input === 'string') {
-    if (input === '') throw new MeshError(ErrorReason.ADDRESS_INVALID, 'party name is empty')
-    return partyFromName(input)
-  }
+  if (typeof input === 'string') return partyFromName(input)
   if (input instanceof Uint8Array) return partyFromPublicKey(input)
   if ('psk' in input) return input
   return openParty(input.topic)

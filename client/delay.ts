@@ -31,9 +31,10 @@ export function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promi
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(abortError(signal))
     const onAbort = () => reject(abortError(signal))
-    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    // Listened to even when aborted already: its failure would otherwise be an unhandled rejection.
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
 }
