@@ -7,20 +7,13 @@ import {
   RECORD_ALERT,
   RECORD_APPLICATION_DATA,
   RECORD_HANDSHAKE,
-  RecordOpener,
-  RecordSealer,
+  type RecordOpener,
   ReplayWindow,
 } from './dtls-record.ts'
+import { FlightComposer } from './flight-composer.ts'
 import { HandshakeChecks } from './handshake-checks.ts'
 import { type CompleteHandshake, HandshakeReassembly } from './handshake-reassembly.ts'
-import type {
-  DtlsClient,
-  DtlsSocket,
-  PlaintextRecord,
-  WeriftCertificate,
-  WeriftModule,
-  WeriftTransport,
-} from './werift-internals.ts'
+import type { DtlsClient, DtlsSocket, WeriftCertificate, WeriftModule } from './werift-internals.ts'
 
 /**
  * One DTLS 1.2 connection: werift composes the flights, everything that touches the network is done here.
@@ -35,9 +28,8 @@ import type {
  * The flow:
  *   1. `start` lets werift compose the first flight (client) or waits (server).
  *   2. Each datagram is cut into records, handshake fragments into messages, and each message is checked, once and in order.
- *   3. A checked message goes to werift, which answers by composing a flight. werift's transport is a trap: the first record it
- *      tries to send throws FLIGHT_COMPOSED, which leaves werift's retransmission loop before it begins; the flight is then
- *      taken from werift's state and sent from here, in as few datagrams as fit.
+ *   3. A checked message goes to werift, which answers by composing a flight (`flight-composer.ts`); the flight is sent and
+ *      repeated from here (`dtls-flight.ts`).
  *   4. After the peer's Finished the connection stands, and only application data and alerts are read.
  */
 export interface DtlsGuardOptions {
@@ -59,16 +51,14 @@ export interface DtlsGuardOptions {
 
 export class DtlsGuard {
   readonly #options: DtlsGuardOptions
-  readonly #socket: DtlsSocket
+  readonly #composer: FlightComposer
   readonly #checks: HandshakeChecks
   readonly #reassembly = new HandshakeReassembly()
   readonly #replay = new ReplayWindow()
   readonly #flight: DtlsFlight
   #state: 'handshake' | 'connected' | 'closed' = 'handshake'
-  #sealer: RecordSealer | undefined
   #opener: RecordOpener | undefined
   #early: DtlsRecord[] = []
-  #trapped: Buffer[] = []
   #busy = false
   #firstHello: ClientHello | undefined
   #cookieReturned = false
@@ -79,30 +69,19 @@ export class DtlsGuard {
     const { werift, certificate, clock, send } = options
     const onExhausted = () => this.#fail(new HandshakeFault('The peer stopped answering during the DTLS handshake'))
     this.#flight = new DtlsFlight({ clock, send, onExhausted })
-    const socketOptions = {
-      cert: certificate.certPem,
-      key: certificate.privateKey,
-      signatureHash: certificate.signatureHash,
-      transport: this.#trap(),
-      srtpProfiles: [],
-      extendedMasterSecret: true,
-      certificateRequest: true,
-    }
-    this.#socket =
-      options.role === 'client' ? new werift.DtlsClient(socketOptions) : new werift.DtlsServer(socketOptions)
-    this.#socket.cipher.encryptPacket = (record) => this.#encrypt(record)
-    this.#checks = new HandshakeChecks(options.role, this.#socket, options.fingerprint)
+    this.#composer = new FlightComposer(werift, options.role, certificate)
+    this.#checks = new HandshakeChecks(options.role, this.socket, options.fingerprint)
   }
 
   /** werift's own socket, for its transport to refer to. */
   get socket(): DtlsSocket {
-    return this.#socket
+    return this.#composer.socket
   }
 
   /** Begins the handshake. */
   start(): void {
     if (this.#options.role !== 'client') return
-    void this.#compose(() => (this.#socket as DtlsClient).connect(), true)
+    this.#compose(() => (this.socket as DtlsClient).connect(), true).catch((error: unknown) => this.#fail(error))
   }
 
   /** Takes one datagram from the peer's address. Never throws. */
@@ -117,12 +96,12 @@ export class DtlsGuard {
   /** Encrypts and sends application data; dropped unless the connection stands. */
   send(plaintext: Uint8Array): void {
     if (this.#state !== 'connected') return
-    this.#options.send(this.#sealer!.seal(RECORD_APPLICATION_DATA, plaintext))
+    this.#options.send(this.#composer.seal(RECORD_APPLICATION_DATA, plaintext))
   }
 
   /** Tells the peer (close_notify) and stops. Idempotent. */
   close(): void {
-    if (this.#state === 'connected') this.#options.send(this.#sealer!.seal(RECORD_ALERT, CLOSE_NOTIFY))
+    if (this.#state === 'connected') this.#options.send(this.#composer.seal(RECORD_ALERT, CLOSE_NOTIFY))
     this.#stop()
   }
 
@@ -216,7 +195,7 @@ export class DtlsGuard {
       this.#connected()
       return
     }
-    await this.#compose(() => this.#socket.onHandleHandshakes([message]), message.msg_type !== FINISHED)
+    await this.#compose(() => this.socket.onHandleHandshakes([message]), message.msg_type !== FINISHED)
     this.#takeKeys()
     if (message.msg_type === FINISHED) this.#connected()
   }
@@ -237,11 +216,11 @@ export class DtlsGuard {
     if (!returned && this.#hellosAnswered < MAX_HELLOS) {
       this.#hellosAnswered += 1
       this.#firstHello = hello
-      await this.#compose(() => this.#socket.onHandleHandshakes([message]), false)
+      await this.#compose(() => this.socket.onHandleHandshakes([message]), false)
     } else if (returned && this.#cookieFits(hello)) {
       this.#cookieReturned = true
       this.#reassembly.skipTo(message.message_seq + 1)
-      await this.#compose(() => this.#socket.onHandleHandshakes([message]), true)
+      await this.#compose(() => this.socket.onHandleHandshakes([message]), true)
     }
   }
 
@@ -249,31 +228,21 @@ export class DtlsGuard {
     const first = this.#firstHello
     return (
       first !== undefined &&
-      this.#socket.dtls.cookie?.equals(hello.cookie) === true &&
+      this.socket.dtls.cookie?.equals(hello.cookie) === true &&
       hello.random.equals(first.random) &&
-      hello.groups.includes(this.#socket.cipher.namedCurve ?? 0)
+      hello.groups.includes(this.socket.cipher.namedCurve ?? 0)
     )
   }
 
   /** Lets werift act and sends the flight it composes, if it does. `repeat`: until the peer answers. */
   async #compose(act: () => Promise<void>, repeat: boolean): Promise<void> {
-    this.#trapped = []
-    try {
-      await act()
-    } catch (error) {
-      if (error !== FLIGHT_COMPOSED) {
-        this.#fail(error)
-        return
-      }
-    }
-    if (this.#trapped.length === 0 || this.#state !== 'handshake') return
-    const { flight, lastMessage } = this.#socket.dtls
-    this.#flight.begin(flight >= 4 ? lastMessage : this.#trapped, repeat)
+    const flight = await this.#composer.compose(act)
+    if (flight.length > 0 && this.#state === 'handshake') this.#flight.begin(flight, repeat)
   }
 
   #connected(): void {
     this.#state = 'connected'
-    this.#socket.connected = true
+    this.socket.connected = true
     this.#flight.stopRepeating()
     this.#early = []
     this.#options.onConnected()
@@ -281,50 +250,15 @@ export class DtlsGuard {
 
   /** Once werift has derived the keys, records that came early can be read. */
   #takeKeys(): void {
-    const keys = this.#socket.cipher.cipher
-    if (keys === undefined || this.#opener !== undefined) return
-    this.#opener =
-      this.#options.role === 'client'
-        ? new RecordOpener(keys.serverWriteKey, keys.serverNonce)
-        : new RecordOpener(keys.clientWriteKey, keys.clientNonce)
+    if (this.#opener !== undefined) return
+    this.#opener = this.#composer.opener()
+    if (this.#opener === undefined) return
     const early = this.#early
     this.#early = []
     for (const record of early) this.#receiveEncrypted(record)
   }
-
-  /** Stands in for werift's record encryption, so that Finished and data share one counter. */
-  #encrypt(record: PlaintextRecord): PlaintextRecord {
-    const keys = this.#socket.cipher.cipher!
-    this.#sealer ??=
-      this.#options.role === 'client'
-        ? new RecordSealer(keys.clientWriteKey, keys.clientNonce)
-        : new RecordSealer(keys.serverWriteKey, keys.serverNonce)
-    const sealed = this.#sealer.seal(record.recordLayerHeader.contentType, record.fragment)
-    record.recordLayerHeader.sequenceNumber = sealed.readUIntBE(5, 6)
-    record.recordLayerHeader.contentLen = sealed.length - RECORD_HEADER_BYTES
-    record.fragment = sealed.subarray(RECORD_HEADER_BYTES)
-    return record
-  }
-
-  #trap(): WeriftTransport {
-    return {
-      type: 'guarded',
-      closed: false,
-      address: {},
-      onData: () => {},
-      send: (record) => {
-        this.#trapped.push(record)
-        throw FLIGHT_COMPOSED
-      },
-      close: () => Promise.resolve(),
-    }
-  }
 }
 
-/** Thrown by the trap; see step 3 above. Compared by identity. */
-const FLIGHT_COMPOSED = new Error('A flight is ready')
-
-const RECORD_HEADER_BYTES = 13
 /** Level warning, description close_notify. */
 const CLOSE_NOTIFY = Buffer.from([1, 0])
 /** Answers to hellos without a cookie. Each costs a key pair. */

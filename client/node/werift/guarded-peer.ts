@@ -7,13 +7,8 @@ import type { IceServers } from './ice-options.ts'
 import { SctpGuard } from './sctp-guard.ts'
 import type { InboundMessage } from './sctp-inbound.ts'
 import type { OutboundStream } from './sctp-outbound.ts'
-import type {
-  DtlsTransport,
-  SctpTransport,
-  WeriftCertificate,
-  WeriftModule,
-  WeriftPeerConnection,
-} from './werift-internals.ts'
+import type { SctpTransport } from './werift-association.ts'
+import type { DtlsTransport, WeriftCertificate, WeriftModule, WeriftPeerConnection } from './werift-internals.ts'
 
 /**
  * werift's peer connection with a guard in front of each of its layers.

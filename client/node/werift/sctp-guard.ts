@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '@mesh/core'
 import { type InboundMessage, SctpInbound, SctpViolation, WINDOW_BYTES } from './sctp-inbound.ts'
-import { type OutboundStream, SctpOutbound } from './sctp-outbound.ts'
+import { type OutboundStream, SctpOutbound, startSequence } from './sctp-outbound.ts'
 import {
   ABORT,
   type Chunk,
@@ -22,12 +21,8 @@ import {
   serializeSack,
   serializeSctpPacket,
 } from './sctp-packet.ts'
-import {
-  ASSOCIATION_CLOSED,
-  ASSOCIATION_ESTABLISHED,
-  type DtlsTransport,
-  type SctpAssociation,
-} from './werift-internals.ts'
+import { ASSOCIATION_CLOSED, ASSOCIATION_ESTABLISHED, type SctpAssociation } from './werift-association.ts'
+import type { DtlsTransport } from './werift-internals.ts'
 
 /**
  * Everything a connected peer can say inside DTLS passes here before werift's SCTP association sees it.
@@ -274,18 +269,6 @@ export class SctpGuard {
   #run(work: Promise<void>): void {
     work.catch((error: unknown) => this.#options.log('werift failed on an SCTP chunk', error))
   }
-}
-
-/**
- * Starts our numbers in the lower half of their range: werift's loss recovery stalls where they wrap, and from there that is
- * 2^31 packets, more than 2 TB, away.
- */
-function startSequence(association: SctpAssociation): void {
-  const first = 1 + (randomBytes(4).readUInt32BE(0) >>> 1)
-  association.localTsn = first
-  association.reconfigRequestSeq = first
-  association.lastSackedTsn = first - 1
-  association.advancedPeerAckTsn = first - 1
 }
 
 const HEARTBEAT_ACK = 5

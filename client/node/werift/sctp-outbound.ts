@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT } from './sctp-packet.ts'
-import type { OutboundChunk, SctpAssociation } from './werift-internals.ts'
+import type { OutboundChunk, SctpAssociation } from './werift-association.ts'
 
 /**
  * The sending half of an SCTP association: what is sent next. werift keeps deciding how much may be in flight, and what was lost.
@@ -141,6 +142,18 @@ export class SctpOutbound {
     }
     association.outboundStreamSeq[streamId] = (streamSequence + 1) & 0xffff
   }
+}
+
+/**
+ * Starts our numbers in the lower half of their range: werift's loss recovery stalls where they wrap, and from there that is
+ * 2^31 packets, more than 2 TB, away.
+ */
+export function startSequence(association: SctpAssociation): void {
+  const first = 1 + (randomBytes(4).readUInt32BE(0) >>> 1)
+  association.localTsn = first
+  association.reconfigRequestSeq = first
+  association.lastSackedTsn = first - 1
+  association.advancedPeerAckTsn = first - 1
 }
 
 /** Collects chunks until a packet is full. */

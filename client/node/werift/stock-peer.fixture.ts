@@ -1,11 +1,6 @@
 import type { PairSide } from './loopback-pair.fixture.ts'
-import {
-  type DtlsTransport,
-  loadWerift,
-  type SctpAssociation,
-  type StunProtocol,
-  type WeriftCertificate,
-} from './werift-internals.ts'
+import type { SctpAssociation } from './werift-association.ts'
+import { type DtlsTransport, loadWerift, type StunProtocol, type WeriftCertificate } from './werift-internals.ts'
 
 /**
  * werift as it is: the attacker in the tests, because its insides can be made to say anything, and on request the target.
