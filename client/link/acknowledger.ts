@@ -1,16 +1,19 @@
 import type { LinkLimits } from './link-limits.ts'
+import type { PathName } from './path-state.ts'
+
+type AckLimits = Pick<LinkLimits, 'ackDelayMs' | 'ackEveryDirectPackets' | 'ackEveryRelayPackets'>
 
 /**
  * Decides when an acknowledgement needs a packet of its own (RFC 9000 section 13.2): at once for what is out of order
- * or seen before, because the other side may be waiting for it; else with every second packet, or after 25 ms. Every
+ * or seen before, because the other side may be waiting for it; else after 25 ms, or after two packets (eight by the relay path). Every
  * packet carries acknowledgements, so with traffic in both directions there are none of their own.
  */
 export class Acknowledger {
-  readonly #limits: Pick<LinkLimits, 'ackDelayMs' | 'ackEveryPackets'>
+  readonly #limits: AckLimits
   #packets = 0
   #dueMs: number | undefined
 
-  constructor(limits: Pick<LinkLimits, 'ackDelayMs' | 'ackEveryPackets'>) {
+  constructor(limits: AckLimits) {
     this.#limits = limits
   }
 
@@ -19,10 +22,12 @@ export class Acknowledger {
     return this.#dueMs
   }
 
-  /** A packet with reliable frames came. */
-  received(inOrder: boolean, nowMs: number): void {
+  /** A packet with reliable frames came by the path. */
+  received(path: PathName, inOrder: boolean, nowMs: number): void {
     this.#packets += 1
-    if (!inOrder || this.#packets >= this.#limits.ackEveryPackets) this.#dueMs = nowMs
+    const { ackEveryDirectPackets, ackEveryRelayPackets } = this.#limits
+    const maxPackets = path === 'direct' ? ackEveryDirectPackets : ackEveryRelayPackets
+    if (!inOrder || this.#packets >= maxPackets) this.#dueMs = nowMs
     else this.#dueMs ??= nowMs + this.#limits.ackDelayMs
   }
 

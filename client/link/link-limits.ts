@@ -16,8 +16,10 @@ export interface LinkLimits {
   readonly reorderBytes: number
   /** Longest time that an acknowledgement waits for a packet to travel in. */
   readonly ackDelayMs: number
-  /** A packet of its own carries the acknowledgement of every so many packets. */
-  readonly ackEveryPackets: number
+  /** So many packets by the direct path are acknowledged without that wait. */
+  readonly ackEveryDirectPackets: number
+  /** The same by the relay path, where every packet of its own costs an envelope. */
+  readonly ackEveryRelayPackets: number
   /** Retransmission timeout before the first round trip was measured (RFC 6298 section 2.1). */
   readonly initialRtoMs: number
   /** Floor of the timeout, by path. */
@@ -79,7 +81,9 @@ export const DEFAULT_LINK_LIMITS: LinkLimits = {
   reorderFrames: 4_096,
   reorderBytes: 4 * MIB,
   ackDelayMs: 25,
-  ackEveryPackets: 2,
+  ackEveryDirectPackets: 2,
+  // Two and a half full envelopes of 48 KiB.
+  ackEveryRelayPackets: 8,
   initialRtoMs: 1_000,
   // 500 ms: ten times the pace of a pair on a server (20 envelopes per second), the acknowledgement's delay included.
   minRelayRtoMs: 500,

@@ -31,12 +31,24 @@ describe('Link acknowledgements', () => {
     expect(sent.now).toBeUndefined()
   })
 
-  test('leave at once with every second packet', async () => {
-    const { clock, lower, higher } = linkPair()
+  test('leave at once with every second packet on the direct path', async () => {
+    const { clock, lower, higher } = linkPair({ paths: ['direct'] })
     void lower.link.sendControl(rtcFrame(1))
     await clock.advance(1)
     void lower.link.sendControl(rtcFrame(2))
     await clock.advance(5)
+    expect(higher.takeFrames()).toEqual([[]])
+  })
+
+  test('wait for eight packets or 25 ms on the relay, where each costs an envelope', async () => {
+    const { clock, lower, higher } = linkPair()
+    for (let attempt = 1; attempt <= 8; attempt++) {
+      void lower.link.sendControl(rtcFrame(attempt))
+      await clock.advance(1)
+    }
+    await clock.advance(3)
+    expect(higher.sent).toHaveLength(0)
+    await clock.advance(1)
     expect(higher.takeFrames()).toEqual([[]])
   })
 

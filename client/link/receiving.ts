@@ -55,7 +55,7 @@ export class Receiving {
       }
       if (this.#handlers.closed()) return
     }
-    if (reliable) this.acknowledger.received(inOrder, nowMs)
+    if (reliable) this.acknowledger.received(path.name, inOrder, nowMs)
   }
 
   /** Whether the frame was next in line. Hands on everything that is in order now. */

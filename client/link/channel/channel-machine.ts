@@ -5,6 +5,7 @@ import {
   type ChannelKind,
   type ChannelOpen,
   ChannelResetSchema,
+  type Frame,
   FrameSchema,
 } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { MAX_NAME_BYTES } from '../frame-check.ts'
@@ -182,7 +183,7 @@ export function channelClosed(name: string): MeshError {
 }
 
 /** ChannelReset for the error. Its text is cut to what the frame may carry. */
-export function resetFrame(channel: number, error: MeshError) {
+export function resetFrame(channel: number, error: MeshError): Frame {
   // Cut by characters: at most three bytes each in UTF-8.
   const message = error.message.slice(0, Math.floor(MAX_NAME_BYTES / 3))
   const value = create(ChannelResetSchema, { channel, error: error.toDetail(), message })

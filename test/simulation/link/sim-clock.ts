@@ -55,6 +55,8 @@ export class SimClock implements Clock {
       await settle()
     }
     this.#nowMs = untilMs
+    // A turn of the event loop: what still reads from a queue finishes.
+    await new Promise((resolve) => setImmediate(resolve))
   }
 
   #push(event: Event): void {
