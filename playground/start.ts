@@ -3,9 +3,8 @@
  *
  * Exit codes: 0 after Ctrl-C or SIGTERM, 1 when something fails, 2 for a command line that makes no sense.
  */
-import { jsonLogger } from '@mesh/server'
 import { parseStartOptions, type StartOptions, USAGE, UsageError } from './host/options.ts'
-import { type Playground, startPlayground } from './host/playground.ts'
+import type { Playground } from './host/playground.ts'
 import { Terminal } from './host/terminal.ts'
 
 /** A second Ctrl-C after this long means "now"; npm and the terminal may deliver the first one twice. */
@@ -49,11 +48,13 @@ async function main(): Promise<number> {
   }
 }
 
-function start(options: StartOptions): Promise<Playground> {
+async function start(options: StartOptions): Promise<Playground> {
+  // The server and the SDK are loaded only once the command line makes sense.
+  const { startPlayground } = await import('./host/playground.ts')
   return startPlayground(options, {
     resident: (event) => terminal.event(event),
     note: (text) => terminal.note(text),
-    ...(options.verbose && { log: jsonLogger((line) => process.stderr.write(line)) }),
+    ...(options.verbose && { log: (line) => process.stderr.write(line) }),
   })
 }
 

@@ -1,6 +1,6 @@
 import { networkInterfaces } from 'node:os'
 import { createClient, ErrorReason, type MeshClient, MeshError } from '@mesh/client'
-import { createServer, type Logger, type MeshServer } from '@mesh/server'
+import { createServer, jsonLogger, type MeshServer } from '@mesh/server'
 import { encodeProfile } from '../peer/profile.ts'
 import { Resident } from '../resident/resident.ts'
 import type { ResidentEvent } from '../resident/resident-event.ts'
@@ -14,8 +14,8 @@ export interface PlaygroundEvents {
   resident(event: ResidentEvent): void
   /** Something that whoever started the playground should know. */
   note(text: string): void
-  /** The server's log. */
-  readonly log?: Logger
+  /** Takes the lines of the server's log; without it there is none. */
+  log?(line: string): void
 }
 
 export interface Playground {
@@ -41,13 +41,14 @@ const RESIDENT_IDENTITY = 'playground-resident'
  */
 export async function startPlayground(options: PlaygroundOptions, events: PlaygroundEvents): Promise<Playground> {
   const { host, port, party } = options
+  const log = events.log?.bind(events)
   const reach = reachOf(host, networkInterfaces())
   const server = createServer({
     host,
     port,
     drainMs: DRAIN_MS,
     ...(reach.allowedHosts && { allowedHosts: reach.allowedHosts }),
-    ...(events.log && { log: events.log }),
+    ...(log && { log: jsonLogger(log) }),
     fallback: await preparePage(party),
   })
   try {
