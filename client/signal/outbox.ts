@@ -38,10 +38,14 @@ const MAX_ENVELOPES = 512
 const MAX_BYTES = 4 * 1024 * 1024
 /** How long an envelope is tried before the sender is told. */
 const SEND_TIMEOUT_MS = 30_000
+/** Least wait after a refusal that names none. */
+const MIN_RETRY_MS = 50
 /** Most envelopes in one request (SendMessageRequest). */
 const MAX_BATCH = 64
 /** Room for ids, keys and field headers of one envelope. */
 const ENVELOPE_OVERHEAD_BYTES = 192
+/** Bytes of envelopes in one request, where the server says nothing: one of the largest with its overhead, or many small. */
+const DEFAULT_BATCH_BYTES = 64 * 1024
 
 export class Outbox {
   readonly #clock: Clock
@@ -50,7 +54,8 @@ export class Outbox {
   readonly #inFlight = new Map<string, Entry>()
   #bytes = 0
   #bucket: TokenBucket | undefined
-  #maxBatchBytes = 64 * 1024
+  #maxBatchBytes = DEFAULT_BATCH_BYTES
+  #closed: MeshError | undefined
   readonly #waiters = new Set<() => void>()
 
   constructor(clock: Clock, random: Random) {
@@ -67,29 +72,17 @@ export class Outbox {
     this.#bucket = limits?.messagesPerSecond
       ? new TokenBucket({ perSecond: limits.messagesPerSecond, burst: limits.messagesBurst, clock: this.#clock })
       : undefined
-    if (limits?.maxRequestBytes) this.#maxBatchBytes = limits.maxRequestBytes - 1024
+    this.#maxBatchBytes = limits?.maxRequestBytes ? limits.maxRequestBytes - 1024 : DEFAULT_BATCH_BYTES
   }
 
   /**
    * Queues an envelope. Resolves with what the server did with it; rejects with the server's refusal, with LIMIT_EXCEEDED
-   * when the outbox is full, with UNREACHABLE after 30 s without a server, or with ABORTED.
+   * when the outbox is full, with UNREACHABLE after 30 s without an answer, with ABORTED, or with the error of `close`.
    */
   send(outgoing: OutgoingEnvelope, signal?: AbortSignal): Promise<SendOutcome> {
     const size = outgoing.payload.length
-    if (this.length >= MAX_ENVELOPES || this.#bytes + size > MAX_BYTES) {
-      return Promise.reject(
-        new MeshError(
-          ErrorReason.LIMIT_EXCEEDED,
-          `outbox is full: ${this.length} envelopes, ${this.#bytes} bytes wait`,
-          {
-            limit: 'outbox_bytes',
-            limitValue: MAX_BYTES,
-            value: this.#bytes + size,
-            retryable: true,
-          },
-        ),
-      )
-    }
+    const refusal = this.#closed ?? this.#fullError(size)
+    if (refusal) return Promise.reject(refusal)
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(abortError(signal))
       const envelope = { ...outgoing, id: this.#random.bytes(16) }
@@ -173,7 +166,7 @@ export class Outbox {
     // The first attempt got through and only its outcome was lost.
     if (error.reason === ErrorReason.DUPLICATE) return entry.settle('delivered')
     if (error.reason !== ErrorReason.LIMIT_EXCEEDED || !error.retryable) return entry.settle(error)
-    entry.notBeforeMs = this.#clock.monotonicMs() + Math.max(error.retryAfterMs, 50)
+    entry.notBeforeMs = this.#clock.monotonicMs() + Math.max(error.retryAfterMs, MIN_RETRY_MS)
     if (entry.notBeforeMs >= entry.expiresAtMs) return entry.settle(error)
     this.#waiting.push(entry)
     this.#wake()
@@ -199,12 +192,24 @@ export class Outbox {
     }
   }
 
-  /** Fails everything. */
+  /** Fails everything, and whatever comes later. */
   close(error: MeshError): void {
+    this.#closed ??= error
     const entries = [...this.#inFlight.values(), ...this.#waiting]
     this.#inFlight.clear()
     this.#waiting = []
     for (const entry of entries) entry.settle(error)
+  }
+
+  #fullError(size: number): MeshError | undefined {
+    const bytes = this.#bytes + size
+    if (this.length >= MAX_ENVELOPES) {
+      const facts = { limit: 'outbox_envelopes', limitValue: MAX_ENVELOPES, value: this.length + 1, retryable: true }
+      return new MeshError(ErrorReason.LIMIT_EXCEEDED, `outbox is full: ${this.length} envelopes wait`, facts)
+    }
+    if (bytes <= MAX_BYTES) return undefined
+    const facts = { limit: 'outbox_bytes', limitValue: MAX_BYTES, value: bytes, retryable: true }
+    return new MeshError(ErrorReason.LIMIT_EXCEEDED, `outbox is full: ${this.#bytes} bytes wait`, facts)
   }
 
   #remove(entry: Entry): void {

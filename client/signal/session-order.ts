@@ -16,13 +16,20 @@ export class SessionOrder {
     return this.#last
   }
 
-  /** Starts again above another process's order: only a process that has had no session yet may. */
-  startAbove(order: bigint): void {
-    if (order >= this.#last) this.#last = ((order >> PROCESS_SHIFT) + 1n) << PROCESS_SHIFT
+  /**
+   * Starts again above another process's order: only a process that has had no session yet may. False when there is nothing
+   * above it, which no honest server says.
+   */
+  startAbove(order: bigint): boolean {
+    const process = (order >> PROCESS_SHIFT) + 1n
+    if (process > MAX_PROCESS) return false
+    if (order >= this.#last) this.#last = process << PROCESS_SHIFT
+    return true
   }
 }
 
 const PROCESS_SHIFT = 20n
+const MAX_PROCESS = (1n << 44n) - 1n
 
 /** True when both sessions were opened by one process. */
 export function sameProcess(a: bigint, b: bigint): boolean {

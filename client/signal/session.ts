@@ -87,8 +87,7 @@ export async function openSession(
     } catch (cause) {
       const error = fromCallError(cause, opener.origin, signal)
       const mayRaise = error.reason === ErrorReason.SESSION_REPLACED && !everConnected && raise < MAX_ORDER_RAISES
-      if (!mayRaise || error.value === undefined) throw error
-      opener.order.startAbove(error.value)
+      if (!mayRaise || error.value === undefined || !opener.order.startAbove(error.value)) throw error
     }
   }
 }

@@ -4,8 +4,8 @@ import {
   type Envelope,
   type Event,
   type JoinResponse,
-  type LookupResponse,
   type MembersEvent,
+  type NoticeEvent,
   NoticeKind,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { abortError, delay } from '../delay.ts'
@@ -13,7 +13,8 @@ import type { SignalTransport } from '../platform.ts'
 import { fromCallError } from './call-error.ts'
 import { authorization, runExchange, runSubscribe, type StreamContext } from './event-stream.ts'
 import { Outbox, type OutgoingEnvelope, type SendOutcome } from './outbox.ts'
-import { openSession, type SessionOpener, type SignalSession, signalCalls } from './session.ts'
+import { type SignalCalls, type SignalSession, signalCalls } from './session.ts'
+import { SessionKeeper } from './session-keeper.ts'
 import type { SessionOrder } from './session-order.ts'
 
 /**
@@ -24,7 +25,8 @@ import type { SessionOrder } from './session-order.ts'
  *       ▲                                             │ stream ends, server lost, token expired
  *       └──────── backoff over ──── waiting ◀─────────┘
  *
- * and, from any state, to closed: by close(), or because a newer session of the same peer took over.
+ * and, from any state, to closed: by close(), because a newer session of the same peer took over, or because the server
+ * refuses this client for good before it ever was connected.
  */
 export type SignalState =
   | { readonly kind: 'connecting' }
@@ -66,24 +68,30 @@ const CLOSE_TIMEOUT_MS = 2_000
 export class SignalClient {
   readonly origin: string
   readonly #options: SignalClientOptions
-  readonly #opener: SessionOpener
+  readonly #calls: SignalCalls
+  readonly #keeper: SessionKeeper
   readonly #outbox: Outbox
   readonly #backoff: Backoff
   readonly #lifetime = new AbortController()
   #stream = new AbortController()
+  /** Token and start of the stream that runs. */
+  #streamToken: string | undefined
+  #connectedAtMs: number | undefined
   #state: SignalState = { kind: 'connecting' }
-  #session: SignalSession | undefined
-  #everConnected = false
-  #cursor = 0n
   #housekeeping: Timer | undefined
   #running: Promise<void> | undefined
+  #closing: Promise<void> | undefined
 
   constructor(options: SignalClientOptions) {
     const { transport, origin, key, order, clock, random, pinnedServerKey } = options
     this.origin = origin
     this.#options = options
-    this.#opener = { calls: signalCalls(transport), origin, key, order, clock, random, pinnedServerKey }
+    this.#calls = signalCalls(transport)
     this.#outbox = new Outbox(clock, random)
+    this.#keeper = new SessionKeeper(
+      { calls: this.#calls, origin, key, order, clock, random, pinnedServerKey },
+      (session, fresh) => this.#opened(session, fresh),
+    )
     this.#backoff = new Backoff({ ...BACKOFF, random })
   }
 
@@ -93,33 +101,27 @@ export class SignalClient {
 
   /** The session, while its server is believed to know it. */
   get session(): SignalSession | undefined {
-    return this.#session
+    return this.#keeper.current
   }
 
   /** Server time, as far as known: what records are stamped and judged with. */
   wallMs(): number {
-    return this.#options.clock.wallMs() + (this.#session?.wallOffsetMs ?? 0)
+    return this.#options.clock.wallMs() + (this.session?.wallOffsetMs ?? 0)
   }
 
-  /** Begins to connect, and keeps at it until close(). */
+  /** Begins to connect, and keeps at it until close(). Idempotent. */
   start(): void {
-    this.#running ??= this.#run()
+    if (this.#running) return
+    this.#running = this.#run()
     this.#housekeep()
   }
 
   join(record: SignedRecord, maxMembers: number): Promise<JoinResponse> {
-    return this.#call((options) => this.#opener.calls.join({ record, maxMembers }, options))
+    return this.#call((options) => this.#calls.join({ record, maxMembers }, options))
   }
 
   async leave(record: SignedRecord): Promise<void> {
-    await this.#call((options) => this.#opener.calls.leave({ record }, options))
-  }
-
-  /** Members of a topic without joining it, one page at a time. */
-  lookup(topic: Uint8Array, pageToken: string): Promise<LookupResponse> {
-    return this.#call((options) =>
-      this.#opener.calls.lookup({ target: { case: 'topic', value: topic }, pageToken }, options),
-    )
+    await this.#call((options) => this.#calls.leave({ record }, options))
   }
 
   /** See Outbox.send. */
@@ -127,48 +129,52 @@ export class SignalClient {
     return this.#outbox.send(envelope, signal)
   }
 
-  /** Checks the connection now instead of at the next timer: after sleep, or when the network changed. */
-  nudge(): void {
-    if (this.#state.kind !== 'closed') this.#endStream(new MeshError(ErrorReason.ABORTED, 'checking the connection'))
+  /** Closes the session (others see LEFT at once), then the connection. Idempotent; resolves within 2 s. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
-  /** Closes the session (others see LEFT at once), then the connection. Idempotent; resolves within 2 s. */
-  async close(): Promise<void> {
-    if (this.#state.kind !== 'closed') {
-      const session = this.#session
-      const error = new MeshError(ErrorReason.SESSION_CLOSED, 'the client was closed')
-      this.#finish(undefined, error)
-      if (session) {
-        const options = { headers: authorization(session), timeoutMs: CLOSE_TIMEOUT_MS }
-        // The server forgets the session by itself when this does not arrive.
-        await this.#opener.calls.closeSession({}, options).catch(() => undefined)
-      }
+  async #close(): Promise<void> {
+    const session = this.#state.kind === 'closed' ? undefined : this.session
+    this.#finish(undefined, new MeshError(ErrorReason.SESSION_CLOSED, 'the client was closed'))
+    if (session) {
+      const options = { headers: authorization(session), timeoutMs: CLOSE_TIMEOUT_MS }
+      // The server forgets the session by itself when this does not arrive.
+      await this.#calls.closeSession({}, options).catch(() => undefined)
     }
     await this.#running
     this.#options.transport.close()
   }
 
   async #run(): Promise<void> {
-    const { clock } = this.#options
     while (this.#state.kind !== 'closed') {
-      const startedMs = clock.monotonicMs()
+      this.#connectedAtMs = undefined
+      this.#streamToken = undefined
       try {
         this.#setState({ kind: 'connecting' })
         await this.#connectOnce()
       } catch (cause) {
-        const error = fromCallError(cause, this.origin, this.#lifetime.signal)
         if (this.#lifetime.signal.aborted) return
-        if (error.reason === ErrorReason.SESSION_REPLACED || error.reason === ErrorReason.SERVER_KEY_MISMATCH) {
-          return this.#finish(error, error)
-        }
-        this.#forgetSessionOn(error)
-        this.#outbox.restart()
-        if (clock.monotonicMs() - startedMs > STABLE_MS) this.#backoff.reset()
-        this.#setState({ kind: 'waiting', error })
-        const waitMs = Math.max(this.#backoff.next(), error.retryAfterMs)
-        await delay(clock, waitMs, this.#lifetime.signal).catch(() => undefined)
+        const error = fromCallError(cause, this.origin, this.#lifetime.signal)
+        if (this.#keeper.isFinal(error)) return this.#finish(error, error)
+        await this.#recover(error)
       }
     }
+  }
+
+  /** After a stream ended: what must be forgotten, and how long to wait. */
+  async #recover(error: MeshError): Promise<void> {
+    const { clock } = this.#options
+    this.#outbox.restart()
+    // The stream ended with its token, and the next token is here: not worth a word.
+    if (this.#keeper.outlives(error, this.#streamToken)) return
+    this.#keeper.forgetOn(error, this.#streamToken)
+    const heldMs = this.#connectedAtMs === undefined ? 0 : clock.monotonicMs() - this.#connectedAtMs
+    if (heldMs > STABLE_MS) this.#backoff.reset()
+    this.#setState({ kind: 'waiting', error })
+    const waitMs = Math.max(this.#backoff.next(), error.retryAfterMs)
+    await delay(clock, waitMs, this.#lifetime.signal).catch(() => undefined)
   }
 
   /** Opens or renews the session if needed and runs one stream. Always rejects, with the reason the stream ended. */
@@ -176,46 +182,39 @@ export class SignalClient {
     const { clock, transport } = this.#options
     this.#stream = new AbortController()
     const signal = AbortSignal.any([this.#lifetime.signal, this.#stream.signal])
-    let fresh = false
-    if (!this.#session || clock.monotonicMs() >= this.#session.renewAtMs) {
-      fresh = await this.#openSession(signal)
-    }
-    const session = this.#session as SignalSession
-    let announced = false
+    const session = await this.#keeper.ensure(signal)
+    this.#streamToken = session.token
     const context: StreamContext = {
-      calls: this.#opener.calls,
+      calls: this.#calls,
       session,
       outbox: this.#outbox,
       clock,
       origin: this.origin,
-      cursor: this.#cursor,
+      cursor: this.#keeper.cursor,
       signal,
       onEvents: (events) => {
-        if (!announced) {
-          announced = true
-          this.#everConnected = true
-          this.#setState({ kind: 'connected', session })
-          this.#options.events.connected(fresh)
-        }
+        if (this.#connectedAtMs === undefined) this.#connected(session)
         for (const event of events) this.#handle(event)
       },
     }
     return await (transport.duplex ? runExchange(context) : runSubscribe(context))
   }
 
-  async #openSession(signal: AbortSignal): Promise<boolean> {
-    const opened = await openSession(this.#opener, this.#session, this.#everConnected, signal)
-    this.#session = opened.session
-    this.#outbox.configure(opened.session.limits)
-    if (!opened.fresh) return false
-    this.#cursor = 0n
+  #opened({ limits }: SignalSession, fresh: boolean): void {
+    this.#outbox.configure(limits)
     // Joining need not wait for the stream: what happens in between is replayed on it.
-    this.#options.events.opened()
-    return true
+    if (fresh) this.#options.events.opened()
+  }
+
+  #connected(session: SignalSession): void {
+    this.#connectedAtMs = this.#options.clock.monotonicMs()
+    const fresh = this.#keeper.confirm()
+    this.#setState({ kind: 'connected', session })
+    this.#options.events.connected(fresh)
   }
 
   #handle(event: Event): void {
-    if (event.cursor > this.#cursor) this.#cursor = event.cursor
+    this.#keeper.handled(event.cursor)
     const { events } = this.#options
     switch (event.event.case) {
       case 'members':
@@ -225,17 +224,18 @@ export class SignalClient {
       case 'gap':
         return events.gap()
       case 'notice':
-        return this.#notice(event.event.value.kind)
+        return this.#notice(event.event.value)
     }
   }
 
-  #notice(kind: NoticeKind): void {
+  #notice({ kind, detail }: NoticeEvent): void {
     if (kind === NoticeKind.SESSION_REPLACED) {
       const message = 'another process with the same identity took the session over'
-      const error = new MeshError(ErrorReason.SESSION_REPLACED, message)
-      this.#finish(error, error)
-    } else if (kind === NoticeKind.TOKEN_EXPIRED && this.#session) {
-      this.#session = { ...this.#session, renewAtMs: 0 }
+      const error = new MeshError(ErrorReason.SESSION_REPLACED, message, { ...(detail && { value: detail.value }) })
+      if (this.#keeper.isFinal(error)) this.#finish(error, error)
+      else this.#endStream(error)
+    } else if (kind === NoticeKind.TOKEN_EXPIRED) {
+      this.#endStream(new MeshError(ErrorReason.TOKEN_EXPIRED, 'the token of the stream expired', { retryable: true }))
     }
   }
 
@@ -243,59 +243,42 @@ export class SignalClient {
     this.#stream.abort(reason)
   }
 
-  /** Errors after which the token is worth nothing. */
-  #forgetSessionOn(error: MeshError): void {
-    switch (error.reason) {
-      case ErrorReason.TOKEN_EXPIRED:
-      case ErrorReason.TOKEN_INVALID:
-      case ErrorReason.SESSION_UNKNOWN:
-      case ErrorReason.SESSION_CLOSED:
-        this.#session = undefined
-    }
-  }
-
   async #call<T>(
     call: (options: { headers: Record<string, string>; signal: AbortSignal; timeoutMs: number }) => Promise<T>,
   ): Promise<T> {
-    const session = this.#session
+    const { session } = this
     if (this.#state.kind === 'closed') throw this.#state.error ?? abortError(this.#lifetime.signal)
     if (!session) throw new MeshError(ErrorReason.UNREACHABLE, `no session at ${this.origin} yet`, { retryable: true })
     try {
       return await call({ headers: authorization(session), signal: this.#lifetime.signal, timeoutMs: CALL_TIMEOUT_MS })
     } catch (cause) {
       const error = fromCallError(cause, this.origin, this.#lifetime.signal)
-      if (this.#session === session) {
-        this.#forgetSessionOn(error)
-        if (!this.#session) this.#endStream(error)
-      }
-      throw error
+      if (!this.#keeper.forgetOn(error, session.token)) throw error
+      this.#endStream(error)
+      // The next session is on its way: for the caller this is a matter of time.
+      throw new MeshError(error.reason, error.message, { retryable: true, cause })
     }
   }
 
   #housekeep(): void {
     this.#housekeeping = this.#options.clock.schedule(HOUSEKEEPING_MS, () => {
       this.#outbox.expire()
-      const session = this.#session
-      if (this.#state.kind === 'connected' && session && this.#options.clock.monotonicMs() >= session.renewAtMs) {
-        this.#renew(session)
-      }
+      if (this.#state.kind === 'connected' && this.#keeper.renewalDue) this.#renew()
       if (this.#state.kind !== 'closed') this.#housekeep()
     })
   }
 
-  /** Renews under the running stream; when that fails, the next stream tries again. */
-  #renew(session: SignalSession): void {
-    this.#session = { ...session, renewAtMs: this.#options.clock.monotonicMs() + CALL_TIMEOUT_MS }
-    openSession(this.#opener, session, true, this.#lifetime.signal).then(
-      (opened) => {
-        if (this.#state.kind === 'closed') return
-        if (!opened.fresh) this.#session = opened.session
-        else
-          this.#endStream(
-            new MeshError(ErrorReason.SESSION_UNKNOWN, 'the session could not be renewed', { retryable: true }),
-          )
+  /** Renews under the running stream, which goes on whatever becomes of it: a failure that can pass is tried again. */
+  #renew(): void {
+    this.#keeper.renew(this.#lifetime.signal).then(
+      (kept) => {
+        if (kept) return
+        const message = 'the server opened a new session instead of renewing the old one'
+        this.#endStream(new MeshError(ErrorReason.SESSION_UNKNOWN, message, { retryable: true }))
       },
-      (error: MeshError) => this.#endStream(error),
+      (error: MeshError) => {
+        if (!error.retryable) this.#endStream(error)
+      },
     )
   }
 
