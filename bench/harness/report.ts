@@ -37,7 +37,7 @@ function formatCell(summary: Summary | undefined): string {
 
 function formatTarget(target: TargetResult): string {
   const bound = 'atMost' in target.bound ? `≤ ${target.bound.atMost}` : `≥ ${target.bound.atLeast}`
-  const { median, min, max, samples } = target.found
-  const range = samples.length < 2 ? '' : ` (${formatNumber(min)} to ${formatNumber(max)})`
+  const { median, low, high, samples } = target.found
+  const range = samples.length < 2 ? '' : ` (${formatNumber(low)} to ${formatNumber(high)})`
   return `  ${targetMet(target) ? 'met   ' : 'MISSED'}  ${target.target}: ${formatNumber(median)}${range}, target ${bound}`
 }

@@ -3,7 +3,7 @@ import { pairedDifference, pairedRatio, percentile, spread, summarize } from './
 
 test('a summary takes the middle of unsorted samples and keeps their order', () => {
   const summary = summarize([30, 10, 20])
-  expect(summary).toEqual({ median: 20, min: 10, max: 30, samples: [30, 10, 20] })
+  expect(summary).toEqual({ median: 20, low: 15, high: 25, samples: [30, 10, 20] })
 })
 
 test('a percentile interpolates between the two nearest samples', () => {
@@ -15,13 +15,13 @@ test('a summary refuses to invent a number when there are no samples', () => {
   expect(() => summarize([])).toThrow('no samples')
 })
 
-test('spread is half the range relative to the median', () => {
-  expect(spread(summarize([90, 100, 110]))).toBeCloseTo(0.1)
+test('spread is half the interquartile range relative to the median', () => {
+  expect(spread(summarize([0, 90, 100, 110, 500]))).toBeCloseTo(0.1)
 })
 
 test('a paired ratio cancels noise that slows a whole round down', () => {
   const ratio = pairedRatio(summarize([10, 100, 1000]), summarize([20, 200, 2000]))
-  expect([ratio.min, ratio.median, ratio.max]).toEqual([0.5, 0.5, 0.5])
+  expect([ratio.low, ratio.median, ratio.high]).toEqual([0.5, 0.5, 0.5])
 })
 
 test('a paired difference stays in the unit of the samples', () => {

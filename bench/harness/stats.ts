@@ -1,15 +1,16 @@
 /** Several measurements of one quantity: the median is reported, the spread says how far to trust it. */
 export interface Summary {
   readonly median: number
-  readonly min: number
-  readonly max: number
+  /** First and third quartile: half of the samples lie between them. */
+  readonly low: number
+  readonly high: number
   readonly samples: readonly number[]
 }
 
 /** Throws on an empty list: a missing measurement must not look like a zero. */
 export function summarize(samples: readonly number[]): Summary {
   const sorted = [...samples].sort((a, b) => a - b)
-  return { median: percentile(sorted, 0.5), min: sorted[0]!, max: sorted.at(-1)!, samples }
+  return { median: percentile(sorted, 0.5), low: percentile(sorted, 0.25), high: percentile(sorted, 0.75), samples }
 }
 
 /**
@@ -24,9 +25,12 @@ export function percentile(sorted: ArrayLike<number>, fraction: number): number 
   return sorted[below]! + (sorted[above]! - sorted[below]!) * (position - below)
 }
 
-/** Half the distance between the extremes, as a fraction of the median: 0.1 reads as "within about 10 %". */
+/**
+ * Half the distance between the quartiles, as a fraction of the median: 0.1 reads as "half of the samples within 10 %".
+ * Not the extremes: on a shared machine those say what the neighbours did.
+ */
 export function spread(summary: Summary): number {
-  return summary.median === 0 ? 0 : (summary.max - summary.min) / 2 / Math.abs(summary.median)
+  return summary.median === 0 ? 0 : (summary.high - summary.low) / 2 / Math.abs(summary.median)
 }
 
 /**

@@ -38,7 +38,7 @@ async function run(context: BenchContext): Promise<ScenarioResult> {
     pairs.push(await openMeshPair(origin, context))
     const measured = await interleave(
       pairs.map((pair): Contender => ({ name: pair.name, measure: () => measure(pair, totalBytes) })),
-      { rounds: context.quick ? 3 : 7, discard: 1, context, label: 'channel' },
+      { rounds: context.quick ? 3 : 5, discard: 1, context, label: 'channel' },
     )
     return describe(measured, totalBytes)
   } finally {

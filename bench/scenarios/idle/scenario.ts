@@ -32,7 +32,7 @@ async function run(context: BenchContext): Promise<ScenarioResult> {
   const peers = context.quick ? 1_500 : 5_000
   const measured = await interleave(
     VARIANTS.map((variant): Contender => ({ name: variant.name, measure: () => measure(variant, peers, context) })),
-    { rounds: context.quick ? 1 : 3, context, label: `idle, ${peers} peers` },
+    { rounds: context.quick ? 1 : 2, context, label: `idle, ${peers} peers` },
   )
   return describe(measured, peers)
 }

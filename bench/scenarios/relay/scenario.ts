@@ -44,12 +44,12 @@ async function run(context: BenchContext): Promise<ScenarioResult> {
   const stations: Station[] = []
   try {
     for (const candidate of VARIANTS) stations.push(await openStation(candidate, context))
-    const durationMs = context.quick ? 600 : 2_000
+    const durationMs = context.quick ? 500 : 1_000
     const measured = await interleave(
       stations.map(
         (station): Contender => ({ name: station.variant.name, measure: () => measure(station, durationMs) }),
       ),
-      { rounds: context.quick ? 3 : 7, discard: 1, context, label: 'relay' },
+      { rounds: context.quick ? 3 : 5, discard: 1, context, label: 'relay' },
     )
     return describe(measured)
   } finally {
