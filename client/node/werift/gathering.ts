@@ -78,7 +78,7 @@ async function gatherHost(options: GatheringOptions, address: string): Promise<v
   agent.pairLocalProtocol(protocol)
   agent.appendLocalCandidate(protocol.localCandidate)
   const { stun } = options.servers
-  if (stun === undefined || !isIPv4(address) || address.startsWith('127.')) return
+  if (stun === undefined || !isIPv4(address) || isLoopback(address) !== isLoopback(stun[0])) return
   const reflexive = await within(options.clock, SERVER_MS, werift.serverReflexiveCandidate(protocol, stun), undefined)
   if (isClosed(agent)) return
   if (reflexive === undefined) options.onError(CANNOT_REACH, `The STUN server ${stun[0]}:${stun[1]} did not answer`)
@@ -110,7 +110,7 @@ async function gatherRelay(options: GatheringOptions, server: TurnServer): Promi
       await protocol.close()
       return
     }
-    guardTransport(turn, transport)
+    guardTransport(turn, transport, options.log)
     addRelayed(options, protocol)
   } catch (error) {
     await transport?.close()
@@ -207,12 +207,17 @@ class TurnRefused extends Error {
  * On UDP, only the server may speak for the peers it relays, and werift does not look where a packet comes from. On a stream,
  * what is not a frame would fill memory: werift waits for the rest of it for ever.
  */
-function guardTransport(turn: TurnProtocol, transport: WeriftTransport): void {
+function guardTransport(turn: TurnProtocol, transport: WeriftTransport, log: GatheringOptions['log']): void {
   const { onData } = transport
   transport.onData = (data, from) => {
     if (transport.type !== 'udp') {
-      if (turn.tcpBuffer.length + data.length > MAX_STREAM_BYTES) void transport.close()
-      else onData(data, from)
+      try {
+        if (turn.tcpBuffer.length + data.length > MAX_STREAM_BYTES) void transport.close()
+        else onData(data, from)
+      } catch (error) {
+        // As for datagrams: nothing that arrives may end the process.
+        log('Data from a TURN server was dropped because handling it failed', error)
+      }
       return
     }
     const server = turn.pinnedServerEndpoint
@@ -238,6 +243,11 @@ function turnErrorCode(error: unknown): number {
 /** Same for candidates of one kind and base (RFC 8445 section 5.1.1.3); any token will do. */
 function foundation(kind: string, address: string): string {
   return createHash('sha256').update(`${kind} udp ${address}`).digest('hex').slice(0, 16)
+}
+
+/** From loopback only servers on loopback can be reached, and from elsewhere only others. */
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === 'localhost'
 }
 
 function isClosed(agent: IceAgent): boolean {

@@ -197,10 +197,7 @@ export interface WeriftDataChannelCore {
 }
 
 export interface WeriftPeerConnection {
-  readonly connectionState: string
   readonly connectionStateChange: WeriftEvent<[string]>
-  readonly onIceCandidate: WeriftEvent<[WeriftCandidateInit | undefined]>
-  readonly dtlsTransports: DtlsTransport[]
   readonly sctpManager: { createSctpTransport(...args: unknown[]): SctpTransport }
   readonly secureManager: {
     createTransport(...args: unknown[]): DtlsTransport
