@@ -10,6 +10,7 @@ describe('a party address', () => {
     ['our-party', nothing, 'http://localhost:4600', 'our-party'],
     ['our party/50%', nothing, 'http://localhost:4600', 'our party/50%'],
     ['our-party', { ...nothing, environmentServer: 'mesh://mesh.example' }, 'https://mesh.example', 'our-party'],
+    ['our-party', { ...nothing, environmentServer: '' }, 'http://localhost:4600', 'our-party'],
     ['our-party', { server: 'localhost:81/', environmentServer: 'mesh://x' }, 'http://localhost:81', 'our-party'],
     ['mesh://mesh.example/a', { ...nothing, environmentServer: 'mesh://x' }, 'https://mesh.example', 'a'],
     ['http://127.0.0.1:9/a', nothing, 'http://127.0.0.1:9', 'a'],

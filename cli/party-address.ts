@@ -25,7 +25,8 @@ export interface PartyAddressOptions {
  * server of --server, MESH_SERVER or this machine. Throws MeshError ADDRESS_INVALID, or a UsageError when two servers are given.
  */
 export function parsePartyAddress(text: string, { server, environmentServer }: PartyAddressOptions): PartyAddress {
-  if (!text.includes('://')) return readAddress(`${serverBase(server ?? environmentServer)}/${partyPath(text)}`)
+  if (!text.includes('://'))
+    return readAddress(`${serverBase(server ?? (environmentServer || DEFAULT_SERVER))}/${partyPath(text)}`)
   if (server !== undefined) {
     throw new UsageError(
       'a server is named twice',
@@ -42,7 +43,7 @@ function readAddress(text: string): PartyAddress {
   return { origin, party, label: partyLabel(party) }
 }
 
-function serverBase(server: string = DEFAULT_SERVER): string {
+function serverBase(server: string): string {
   const base = (server.includes('://') ? server : `mesh://${server}`).replace(/\/$/, '')
   const { party }: MeshAddress = parseMeshAddress(base)
   if (party !== undefined) throw new UsageError(`"${server}" names a party where only a server is expected`)

@@ -121,7 +121,7 @@ class Conversation {
     const { output } = this.#context
     const { swarm, address } = this.#session
     const { bold } = output.style
-    const help = this.#reader.interactive ? '  /help lists the commands, Ctrl+D leaves.' : ''
+    const help = this.#reader.interactive ? '\n/help lists the commands, Ctrl+D leaves.' : ''
     const text = `You are ${bold(shortPeerId(swarm.id))} in ${bold(printable(address.label))} at ${address.origin}.${help}`
     output.remark(
       'joined',

@@ -42,8 +42,7 @@ export const peers: Command = {
 /** One line about a peer: id, name, connection. */
 export function peerRow(peer: Peer, style: Style): string {
   const name = claimedName(peer)
-  const path = describePath(peer)
-  return [style.peer(peer.id, peer.id), path.padEnd(24), ...(name === undefined ? [] : [name])].join('  ').trimEnd()
+  return [style.peer(peer.id, peer.id), describePath(peer), ...(name === undefined ? [] : [name])].join('  ')
 }
 
 function list({ output }: CommandContext, swarm: Swarm): void {

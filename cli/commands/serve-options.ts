@@ -41,7 +41,7 @@ const GENERAL: OptionTable = {
   log: {
     value: 'level',
     meaning: 'least level of the JSON log on stderr: info, warn, error or none',
-    fallback: 'info',
+    fallback: 'warn when stderr is a terminal, info elsewhere',
   },
 }
 

@@ -1,4 +1,4 @@
-import { toHex } from '@mesh/core'
+import { ErrorReason, MeshError, toHex } from '@mesh/core'
 import { createServer, jsonLogger, type Logger, type MeshServer, type ServerAddress, silentLogger } from '@mesh/server'
 import type { Command, CommandContext } from '../command.ts'
 import { ExitCode } from '../exit-code.ts'
@@ -6,6 +6,9 @@ import { CommandError, systemErrorCode, UsageError } from '../failure.ts'
 import { defaultServerKeyFile, openServerKey } from '../server-key.ts'
 import { readServeOptions, SERVE_OPTIONS } from './serve-options.ts'
 
+/** The server's defaults, for messages. */
+const DEFAULT_HOST = '127.0.0.1'
+const DEFAULT_PORT = 4_600
 const LOG_LEVELS = ['info', 'warn', 'error'] as const
 
 export const serve: Command = {
@@ -31,14 +34,15 @@ export const serve: Command = {
     const options = await readServeOptions(input)
     const log = chooseLog(context)
     const server = createServer({ ...options, key: await openServerKey(keyFile), log })
-    const address = await listen(server, options.host ?? '127.0.0.1', options.port ?? 4_600)
+    const address = await listen(server, options.host ?? DEFAULT_HOST, options.port ?? DEFAULT_PORT)
     announce(context, address, toHex(await server.publicKey), keyFile)
     await new Promise<void>((resolve) => {
       if (interrupts.signal.aborted) resolve()
       else interrupts.signal.addEventListener('abort', () => resolve(), { once: true })
     })
     const { sessions } = server.stats()
-    output.event('draining', { sessions }, `Draining: ${sessions === 1 ? '1 session' : `${sessions} sessions`}`)
+    const told = sessions === 1 ? '1 session is' : `${sessions} sessions are`
+    output.event('draining', { sessions }, `Draining: ${told} told to move on. Ctrl+C again exits at once.`)
     await server.close()
     output.event('stopped', {}, 'Stopped.')
     return ExitCode.ok
@@ -46,7 +50,7 @@ export const serve: Command = {
 }
 
 function chooseLog({ input, output }: CommandContext): Logger {
-  const level = input.text('log') ?? 'info'
+  const level = input.text('log') ?? (output.logsToScreen ? 'warn' : 'info')
   if (level === 'none') return silentLogger
   const least = LOG_LEVELS.indexOf(level as (typeof LOG_LEVELS)[number])
   if (least < 0) throw new UsageError(`--log needs info, warn, error or none, not "${level}"`)
@@ -71,6 +75,9 @@ async function listen(server: MeshServer, host: string, port: number): Promise<S
     if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
       throw new CommandError(code, `${host} is not an address of this machine`, { cause })
     }
+    if (cause instanceof MeshError && cause.reason === ErrorReason.CONFIGURATION) {
+      throw new UsageError(cause.message, 'Options have dashes here: allowedHosts is --allowed-host.')
+    }
     throw cause
   }
 }
@@ -82,11 +89,16 @@ function announce({ output }: CommandContext, address: ServerAddress, publicKey:
     ['origin', bold(origin)],
     ['public key', publicKey],
     ['key file', keyFile],
+    ['try', `mesh chat ${exampleParty(address)}`],
   ]
   const text = [
     'MESH server is listening.',
     ...rows.map(([label = '', value]) => `  ${dim(label.padEnd(12))}${value}`),
-    `  ${dim('try'.padEnd(12))}mesh chat ${origin}/our-party`,
   ].join('\n')
   output.event('listening', { origin, host, port, publicKey, keyFile }, text)
+}
+
+/** What to call a party at this server, as short as the defaults of the other commands allow. */
+function exampleParty({ origin, host, port }: ServerAddress): string {
+  return host === DEFAULT_HOST && port === DEFAULT_PORT ? 'our-party' : `${origin}/our-party`
 }

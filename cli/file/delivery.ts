@@ -1,6 +1,7 @@
 import type { Peer, Swarm } from '@mesh/client'
 import { type Clock, ErrorReason, MeshError } from '@mesh/core'
 import { FileVerdict } from '@mesh/protocol/mesh/app/v1/file_pb'
+import { CommandError } from '../failure.ts'
 import { FILE_CHANNEL, FileChannel } from './file-channel.ts'
 import { type FileSource, offerFile, sendContent } from './send-file.ts'
 
@@ -13,6 +14,12 @@ const REFUSALS: Partial<Record<FileVerdict, string>> = {
   [FileVerdict.DECLINED]: 'does not want the file',
   [FileVerdict.TOO_LARGE]: 'does not take files as large as this',
   [FileVerdict.BUSY]: 'is busy with another file',
+}
+
+const WHY_UNASKED: Partial<Record<ErrorReason, string>> = {
+  [ErrorReason.ABORTED]: 'gave up',
+  [ErrorReason.CHANNEL_CLOSED]: 'does not take files',
+  [ErrorReason.NOT_SUPPORTED]: 'does not take files',
 }
 
 /** How the delivery to one peer goes. */
@@ -106,7 +113,7 @@ export class Delivery {
       const onProgress = (bytes: number): void => onEvent({ kind: 'progress', peer, bytes })
       onEvent({ kind: 'sent', peer, sha256: await sendContent(channel, file, { signal, onProgress }) })
     } catch (error) {
-      if (!signal.aborted) onEvent({ kind: 'failed', peer, error })
+      if (!signal.aborted) onEvent({ kind: 'failed', peer, error: whyItFailed(error) })
     }
     this.#finish(peer)
   }
@@ -134,7 +141,11 @@ export class Delivery {
 
   #onUnasked(peer: Peer, error: MeshError): void {
     if (!isLinkLoss(error)) {
-      this.#options.onEvent({ kind: 'refused', peer, why: `cannot be asked: ${error.message}` })
+      this.#options.onEvent({
+        kind: 'refused',
+        peer,
+        why: WHY_UNASKED[error.reason] ?? `cannot be asked: ${error.message}`,
+      })
       return this.#finish(peer)
     }
     this.#stages.delete(peer.id)
@@ -158,6 +169,11 @@ export class Delivery {
     const stage = this.#stages.get(id)
     return stage === 'receiving' || stage === 'done'
   }
+}
+
+function whyItFailed(error: unknown): unknown {
+  const gaveUp = error instanceof MeshError && error.reason === ErrorReason.ABORTED
+  return gaveUp ? new CommandError('ABORTED', 'the receiver gave up', { cause: error }) : error
 }
 
 /** The offer was lost with the link, and can be made again over the next one. */

@@ -2,6 +2,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/p
 import type { Channel, Peer } from '@mesh/client'
 import { type Clock, ErrorReason, MeshError, utf8Encode } from '@mesh/core'
 import { type FileMessage, FileMessageSchema } from '@mesh/protocol/mesh/app/v1/file_pb'
+import { Interrupted } from '../failure.ts'
 
 /** Name of the channel a file travels on: see proto/mesh/app/v1/file.proto, which also has the order of messages. */
 export const FILE_CHANNEL = 'mesh/file'
@@ -78,9 +79,9 @@ export class FileChannel {
     await this.#channel.close()
   }
 
-  /** Ends the channel now; the other side sees why. Harmless on one that is over. */
+  /** Ends the channel now; the other side learns the kind of reason, and nothing of this machine. Harmless on one that is over. */
   abort(error: unknown): void {
-    this.#channel.abort(MeshError.from(error))
+    this.#channel.abort(publicReason(error))
   }
 
   #waitFor<T>(promise: Promise<T>, { timeoutMs, signal }: WaitOptions): Promise<T> {
@@ -99,6 +100,13 @@ export class FileChannel {
       })
     })
   }
+}
+
+/** What may be told to the other side: errors of the file system name paths. */
+function publicReason(error: unknown): MeshError {
+  if (error instanceof MeshError && error.reason !== ErrorReason.INTERNAL) return error
+  if (error instanceof Interrupted) return new MeshError(ErrorReason.ABORTED, 'the other side gave up')
+  return new MeshError(ErrorReason.INTERNAL, 'the other side failed')
 }
 
 function decode(bytes: Uint8Array): FileBody {

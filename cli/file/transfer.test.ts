@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Channel } from '@mesh/client'
-import { VirtualClock } from '@mesh/core'
+import { ErrorReason, VirtualClock } from '@mesh/core'
 import { FileMessageSchema, FileVerdict } from '@mesh/protocol/mesh/app/v1/file_pb'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { Interrupted } from '../failure.ts'
 import { channelPair } from './channel-pair.fixture.ts'
 import { FileChannel } from './file-channel.ts'
 import { type FileSink, receiveContent, receiveOffer, refuseOffer } from './receive-file.ts'
@@ -132,13 +133,13 @@ describe('a transfer', () => {
 
   test('ends on both sides when its user gives up', async () => {
     const file = source(patterned(10))
-    const reason = new Error('enough')
+    const reason = new Interrupted('SIGINT')
     const sink = new MemorySink()
     const receiving = receiveOffer(receiver, patience).then((offer) => receiveContent(receiver, offer, sink, quiet))
     await offerFile(sender, file, patience)
     const sending = sendContent(sender, file, { signal: AbortSignal.abort(reason), onProgress: () => {} })
     await expect(sending).rejects.toBe(reason)
-    await expect(receiving).rejects.toThrow()
+    await expect(receiving).rejects.toMatchObject({ reason: ErrorReason.ABORTED })
     expect(sink.discarded).toBe(true)
   })
 })
@@ -222,6 +223,11 @@ describe('a file channel', () => {
     await clock.advance(1_000)
     await refused
     expect(clock.pending).toBe(0)
+  })
+
+  test('tells the other side nothing of this machine when it fails', async () => {
+    receiver.abort(new Error("EACCES: permission denied, open '/home/ada/secret'"))
+    expect((await ends[0].closed)?.message).toBe('the other side failed')
   })
 
   test('says when the other side ended early', async () => {

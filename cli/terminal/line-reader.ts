@@ -17,54 +17,62 @@ export interface LineReaderOptions {
 export class LineReader {
   /** Whether somebody types. */
   readonly interactive: boolean
-  readonly #lines: Interface
-  readonly #output: Output
-  readonly #prompt: string
-  #unstick = (): void => {}
+  readonly #options: LineReaderOptions
+  #lines: Interface | undefined
+  #closed = false
 
-  constructor({ stdin, stdout, output, prompt, onInterrupt }: LineReaderOptions) {
-    this.interactive = stdin.isTTY === true && output.interactive
-    this.#output = output
-    this.#prompt = prompt
-    this.#lines = createInterface({
-      input: stdin,
-      terminal: this.interactive,
-      ...(this.interactive && { output: stdout, prompt }),
-    })
-    this.#lines.on('SIGINT', onInterrupt)
+  constructor(options: LineReaderOptions) {
+    this.#options = options
+    this.interactive = options.stdin.isTTY === true && options.output.interactive
   }
 
+  /** To be called once. Nothing is read before, so nothing is lost. */
   async *lines(): AsyncIterableIterator<string> {
-    this.#unstick = this.interactive ? this.#stick() : () => {}
+    if (this.#closed) return
+    const lines = this.#open()
+    const unstick = this.interactive ? this.#stick(lines) : () => {}
+    lines.once('close', unstick)
     try {
-      for await (const line of this.#lines) {
+      for await (const line of lines) {
         yield line
-        if (this.interactive) this.#lines.prompt()
+        if (this.interactive && !this.#closed) lines.prompt()
       }
     } finally {
-      this.#unstick()
+      this.close()
     }
   }
 
   /** Ends the iteration and lets go of stdin. Idempotent. */
   close(): void {
-    this.#unstick()
-    this.#lines.close()
+    this.#closed = true
+    this.#lines?.close()
+  }
+
+  #open(): Interface {
+    const { stdin, stdout, prompt, onInterrupt } = this.#options
+    const lines = createInterface({
+      input: stdin,
+      terminal: this.interactive,
+      ...(this.interactive && { output: stdout, prompt }),
+    })
+    lines.on('SIGINT', onInterrupt)
+    this.#lines = lines
+    return lines
   }
 
   /** A line that is typed may be longer than the screen is wide: the cursor is then some rows below the prompt. */
-  #stick(): () => void {
+  #stick(lines: Interface): () => void {
+    const { output } = this.#options
     let rows = 0
-    return this.#output.stick({
+    return output.stick({
       clear: () => {
-        rows = this.#lines.getCursorPos().rows
-        this.#output.raw(`${rows > 0 ? `\u001b[${rows}A` : ''}\r\u001b[J`)
+        rows = lines.getCursorPos().rows
+        output.raw(`${rows > 0 ? `\u001b[${rows}A` : ''}\r\u001b[J`)
       },
       draw: () => {
         // readline goes up by as many rows as its cursor was below the prompt.
-        this.#output.raw('\n'.repeat(rows))
-        this.#lines.setPrompt(this.#prompt)
-        this.#lines.prompt(true)
+        output.raw('\n'.repeat(rows))
+        lines.prompt(true)
       },
     })
   }

@@ -55,6 +55,11 @@ export class Output {
     return !this.json && this.#stdout.isTTY === true
   }
 
+  /** Whether stderr is a terminal, so that a log would be read by people. */
+  get logsToScreen(): boolean {
+    return this.#stderr.isTTY === true
+  }
+
   get columns(): number {
     return this.#stdout.columns ?? DEFAULT_COLUMNS
   }
@@ -85,7 +90,9 @@ export class Output {
   /** Why the command ends without success. `who`: "mesh chat". */
   failure(who: string, { reason, message, hint, exitCode }: Failure): void {
     if (this.json) return this.event('error', { reason, message, hint, exitCode })
-    this.#print(this.#stderr, `${this.#errorStyle.bad(`${who}:`)} ${printableLines(message, '  ')}`)
+    // Ctrl+C leaves its "^C", and maybe a prompt, on the line.
+    const start = reason === 'INTERRUPTED' && this.#stderr.isTTY ? '\n' : ''
+    this.#print(this.#stderr, `${start}${this.#errorStyle.bad(`${who}:`)} ${printableLines(message, '  ')}`)
     if (hint !== undefined) this.#print(this.#stderr, hint)
   }
 
