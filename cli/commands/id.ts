@@ -10,7 +10,7 @@ const NAME = /^[a-z0-9-]{1,64}$/
 
 export const id: Command = {
   description:
-    'Shows an identity of this machine: its peer id, its public key and the file that holds the private key. Creates it when there is none yet. Anybody who can read the file can be this peer.',
+    'Shows an identity of this machine: its peer id, its public key and the file that holds the private key. Creates it when there is none yet. Anybody who can read the file can be this peer. A second process at the same time takes the next one: default-2, default-3, and so on.',
   arguments: [],
   options: {
     name: { value: 'name', meaning: 'which identity: 1 to 64 of a-z, 0-9 and -', fallback: 'default' },

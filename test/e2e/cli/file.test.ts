@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { join as joinSwarm } from '@mesh/client'
+import { FileMessageSchema, FileOutcome, FileVerdict } from '@mesh/protocol/mesh/app/v1/file_pb'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { MeshBench, type MeshProcess } from './mesh-process.ts'
 
@@ -101,6 +104,27 @@ describe('mesh send and mesh receive', () => {
     sender.kill('SIGINT')
     expect(await sender.exited).toBe(130)
     expect(await started.exited).toBe(1)
+    expect(await readdir(inbox)).toEqual([])
+  })
+
+  test('keep nothing of a file that is not what its sender read, and end with 1', async () => {
+    const { started, inbox, id } = await receiver('liar', '--yes')
+    await using swarm = await joinSwarm(`${origin}/liar`, { identity: 'ephemeral' })
+    const peer = swarm.peers.get(id) ?? (await swarm.once('join'))
+    const channel = await peer.open('mesh/file', { kind: 'messages' })
+    const writer = channel.writable.getWriter()
+    const reader = channel.readable.getReader()
+    const write = (body: MessageInitShape<typeof FileMessageSchema>['body'] & object): Promise<void> =>
+      writer.write(toBinary(FileMessageSchema, create(FileMessageSchema, { body })))
+    const read = async (): Promise<unknown> =>
+      fromBinary(FileMessageSchema, (await reader.read()).value ?? new Uint8Array()).body.value
+    await write({ case: 'offer', value: { name: '../../../tmp/evil', sizeBytes: 3n } })
+    expect(await read()).toMatchObject({ verdict: FileVerdict.ACCEPTED })
+    await write({ case: 'chunk', value: Uint8Array.of(1, 2, 3) })
+    await write({ case: 'end', value: { sha256: new Uint8Array(32) } })
+    expect(await read()).toMatchObject({ outcome: FileOutcome.CHECKSUM_MISMATCH })
+    expect(await started.exited).toBe(1)
+    expect(await started.event('error')).toMatchObject({ reason: 'CHECKSUM_MISMATCH', exitCode: 1 })
     expect(await readdir(inbox)).toEqual([])
   })
 
