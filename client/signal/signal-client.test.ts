@@ -372,7 +372,9 @@ describe('signal client', () => {
 
   it('gives an envelope up after 30 s without a server', async () => {
     await connect()
-    server.refuseNext('subscribe', ...Array.from({ length: 50 }, () => new MeshError(ErrorReason.DRAINING, 'no')))
+    const draining = Array.from({ length: 50 }, () => new MeshError(ErrorReason.DRAINING, 'no'))
+    server.refuseNext('subscribe', ...draining)
+    server.refuseNext('send', ...draining)
     server.stream.end()
     await clock.advance(0)
     const lost = client.send(envelope(1)).catch((error: MeshError) => error)
