@@ -60,6 +60,7 @@ export class Connections {
   readonly #peers = new Map<string, PeerConnection>()
   readonly #closing = new Set<Promise<void>>()
   readonly #windows = new Map<string, ReplayWindow>()
+  #lastSeq = 0n
   readonly #signals = new OrderedQueue(MAX_PENDING_SIGNALS, (error) => this.#drop(error))
 
   constructor(options: ConnectionsOptions) {
@@ -76,6 +77,7 @@ export class Connections {
       limits: () => options.session()?.limits,
       relayUp: options.relayUp,
       handle: (name) => this.#handles.get(name),
+      nextSeq: () => ++this.#lastSeq,
       send: (to, topic, toSession, payload) => options.send({ to, topic, toSession, payload, ttlMs: HOLD_MS }),
       rtcTurn: () => attempts.take(),
       linkTurn: () => links.take(),

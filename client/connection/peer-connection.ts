@@ -46,6 +46,8 @@ export interface ConnectionContext {
   /** True while messages can go through a server. */
   readonly relayUp: () => boolean
   readonly handle: (name: string) => TopicHandle | undefined
+  /** Signal.seq of the next signal. Outlives connections: a peer that comes back has not forgotten the last one. */
+  readonly nextSeq: () => bigint
   readonly send: (to: Uint8Array, topic: Uint8Array, toSession: Uint8Array, payload: Uint8Array) => Promise<unknown>
   /** Waits for a turn to hold an RTC attempt. */
   readonly rtcTurn: () => Promise<() => void>
@@ -97,7 +99,6 @@ export class PeerConnection {
   #rekeying: OutgoingCall | undefined
   #reply: SentReply | undefined
   #keyedAtMs = 0
-  #signalSeq = 0n
   #closed = false
   /** Why the last try for a link failed. */
   lastError: MeshError | undefined
@@ -259,7 +260,7 @@ export class PeerConnection {
         remote: want.record,
         connectionId: random.bytes(16),
         previousConnectionId,
-        seq: this.#nextSeq(),
+        seq: this.#context.nextSeq(),
         send: (toSession, payload) => {
           send(this.key, want.handle.topic, toSession, payload).catch((error: MeshError) => this.#note(error))
         },
@@ -297,7 +298,7 @@ export class PeerConnection {
   async #answer(want: Want, connectionId: Uint8Array, body: Signal['body']): Promise<void> {
     const self = want.handle.self()
     if (!self) return
-    const { payload } = await sealTo(self, want.record, this.#nextSeq(), connectionId, body)
+    const { payload } = await sealTo(self, want.record, this.#context.nextSeq(), connectionId, body)
     await this.#context.send(this.key, want.handle.topic, want.record.record.sessionId, payload)
   }
 
@@ -325,7 +326,7 @@ export class PeerConnection {
     const { connectionId } = signal
     const current = this.linked
     const rekeyed = current && equalBytes(current.connectionId, hello.previousConnectionId) ? current : undefined
-    const reply = await sealTo(self, record, this.#nextSeq(), connectionId, {
+    const reply = await sealTo(self, record, this.#context.nextSeq(), connectionId, {
       case: 'helloReply',
       value: { $typeName: 'mesh.peer.v1.HelloReply', record: self.record, resumed: rekeyed !== undefined },
     })
@@ -489,11 +490,6 @@ export class PeerConnection {
 
   #restarted(): void {
     for (const { handle } of this.#wants) handle.restarted(this)
-  }
-
-  #nextSeq(): bigint {
-    this.#signalSeq += 1n
-    return this.#signalSeq
   }
 
   #note(error: MeshError): void {

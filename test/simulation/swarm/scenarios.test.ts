@@ -1,5 +1,6 @@
 import { MeshError } from '@mesh/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createClientOn } from '../../../client/mesh-client.ts'
 import { drivenWorld, type TestPeer, type World } from './driven-world.ts'
 
 /** What applications do and what goes wrong meanwhile, on the real SDK with time and network in the test's hands. */
@@ -121,6 +122,23 @@ describe('swarm', () => {
       await world.settled(b.swarm.close())
       await world.until('left', () => a.swarm.peers.size === 0, 1_000)
     }
+    expect(a.texts).toEqual(['round 0', 'round 1', 'round 2'])
+  })
+
+  it('leaves and joins the same topic again as the same session, without waiting for a timeout', async () => {
+    const a = await world.join('party')
+    const options = { servers: world.server, identity: 'ephemeral' }
+    const client = await createClientOn(world.platform, options)
+    for (let round = 0; round < 3; round++) {
+      const b = await world.settled(client.join('party'))
+      await world.until('connected', () => a.swarm.peers.size === 1 && b.peers.size === 1, 1_000)
+      await world.settled(b.send(`round ${round}`))
+      await world.settled(b.close())
+      await world.until('left', () => a.swarm.peers.size === 0, 1_000)
+      // Records are numbered by the clock.
+      await world.clock.advance(10)
+    }
+    await world.settled(client.close())
     expect(a.texts).toEqual(['round 0', 'round 1', 'round 2'])
   })
 
