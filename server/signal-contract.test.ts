@@ -196,58 +196,50 @@ describe.each(WIRES)('SignalService by $name', (wire) => {
     expect(nobody.members).toEqual([])
     expect(await refusalOf(alice.client.lookup({}, alice.auth))).toMatchObject({ code: Code.InvalidArgument })
   })
-
-  test.runIf(isPlain(wire))('the hot calls take the fast lane', async () => {
-    const { alice, bob, topic, origin } = await pair()
-    await alice.subscribe().opened()
-    await bob.send(alice.key.publicKey, topic, utf8('x'))
-    const metrics = await (await fetch(`${origin}/metrics`)).text()
-    expect(metrics).toMatch(/mesh_lane_calls_total\{lane="fast"\} 2\n/)
-  })
 })
 
-describe.each(WIRES.filter(({ httpVersion }) => httpVersion === '2'))('Exchange by $name', (wire) => {
-  test.skipIf(wire.protocol === 'grpc-web')(
-    'events and outcomes come on the stream that sends the envelopes',
-    async () => {
-      const { origin } = await serve()
-      const [alice, bob] = await Promise.all([TestPeer.open({ origin, wire }), TestPeer.open({ origin, wire })])
-      const topic = newTopic()
-      await alice.join(topic)
-      await bob.join(topic)
-      const [left, right] = [alice.exchange(), bob.exchange()]
-      left.send({})
-      right.send({})
-      await Promise.all([left.events.opened(), right.events.opened()])
+/** gRPC-Web and HTTP/1.1 have no streams of requests. */
+const BIDI_WIRES = WIRES.filter(({ httpVersion, protocol }) => httpVersion === '2' && protocol !== 'grpc-web')
 
-      const envelopes = ['a', 'b', 'c'].map((text) => ({
-        id: systemRandom.bytes(16),
-        to: bob.key.publicKey,
-        topic,
-        payload: utf8(text),
-      }))
-      left.send({ envelopes })
-      const got = [
-        await right.events.next('message'),
-        await right.events.next('message'),
-        await right.events.next('message'),
-      ]
-      expect(got.map(({ payload }) => new TextDecoder().decode(payload))).toEqual(['a', 'b', 'c'])
-      expect(got[0]).toMatchObject({ from: alice.key.publicKey, fromSession: alice.sessionId })
+describe.each(BIDI_WIRES)('Exchange by $name', (wire) => {
+  test('events and outcomes come on the stream that sends the envelopes', async () => {
+    const { origin } = await serve()
+    const [alice, bob] = await Promise.all([TestPeer.open({ origin, wire }), TestPeer.open({ origin, wire })])
+    const topic = newTopic()
+    await alice.join(topic)
+    await bob.join(topic)
+    const [left, right] = [alice.exchange(), bob.exchange()]
+    left.send({})
+    right.send({})
+    await Promise.all([left.events.opened(), right.events.opened()])
 
-      const reply = { id: systemRandom.bytes(16), to: alice.key.publicKey, topic, payload: utf8('back') }
-      right.send({ acknowledged: got[2]!.$cursor, envelopes: [reply, reply] })
-      expect((await left.events.next('message')).payload).toEqual(utf8('back'))
-      void right.events.rest()
-      await eventually(() => right.outcomes.length === 2)
-      expect(left.outcomes.map(({ status }) => status)).toEqual(new Array(3).fill(OutcomeStatus.DELIVERED))
-      expect(right.outcomes.map(({ error }) => error?.reason)).toEqual([undefined, ErrorReason.DUPLICATE])
-      left.events.cancel()
-      right.events.cancel()
-    },
-  )
+    const envelopes = ['a', 'b', 'c'].map((text) => ({
+      id: systemRandom.bytes(16),
+      to: bob.key.publicKey,
+      topic,
+      payload: utf8(text),
+    }))
+    left.send({ envelopes })
+    const got = [
+      await right.events.next('message'),
+      await right.events.next('message'),
+      await right.events.next('message'),
+    ]
+    expect(got.map(({ payload }) => new TextDecoder().decode(payload))).toEqual(['a', 'b', 'c'])
+    expect(got[0]).toMatchObject({ from: alice.key.publicKey, fromSession: alice.sessionId })
 
-  test.skipIf(wire.protocol === 'grpc-web')('a client that ends its half still gets events', async () => {
+    const reply = { id: systemRandom.bytes(16), to: alice.key.publicKey, topic, payload: utf8('back') }
+    right.send({ acknowledged: got[2]!.$cursor, envelopes: [reply, reply] })
+    expect((await left.events.next('message')).payload).toEqual(utf8('back'))
+    void right.events.rest()
+    await eventually(() => right.outcomes.length === 2)
+    expect(left.outcomes.map(({ status }) => status)).toEqual(new Array(3).fill(OutcomeStatus.DELIVERED))
+    expect(right.outcomes.map(({ error }) => error?.reason)).toEqual([undefined, ErrorReason.DUPLICATE])
+    left.events.cancel()
+    right.events.cancel()
+  })
+
+  test('a client that ends its half still gets events', async () => {
     const { origin } = await serve()
     const [alice, bob] = await Promise.all([TestPeer.open({ origin, wire }), TestPeer.open({ origin, wire })])
     const topic = newTopic()
@@ -262,16 +254,25 @@ describe.each(WIRES.filter(({ httpVersion }) => httpVersion === '2'))('Exchange 
     call.events.cancel()
   })
 
-  test.skipIf(wire.protocol === 'grpc-web')(
-    'too many envelopes in one message end the stream with the typed reason',
-    async () => {
-      const { origin } = await serve()
-      const alice = await TestPeer.open({ origin, wire })
-      const call = alice.exchange()
-      const one = { id: systemRandom.bytes(16), to: newTopic(), topic: newTopic(), payload: utf8('x') }
-      call.send({ envelopes: new Array(65).fill(one) })
-      const refusal = await refusalOf(call.events.next('message'))
-      expect(refusal).toMatchObject({ limit: 'max_envelopes_per_request', code: Code.ResourceExhausted })
-    },
-  )
+  test('too many envelopes in one message end the stream with the typed reason', async () => {
+    const { origin } = await serve()
+    const alice = await TestPeer.open({ origin, wire })
+    const call = alice.exchange()
+    const one = { id: systemRandom.bytes(16), to: newTopic(), topic: newTopic(), payload: utf8('x') }
+    call.send({ envelopes: new Array(65).fill(one) })
+    const refusal = await refusalOf(call.events.next('message'))
+    expect(refusal).toMatchObject({ limit: 'max_envelopes_per_request', code: Code.ResourceExhausted })
+  })
+})
+
+test.each(WIRES.filter(isPlain))('the hot calls by $name take the fast lane', async (wire) => {
+  const { origin } = await serve()
+  const [alice, bob] = await Promise.all([TestPeer.open({ origin, wire }), TestPeer.open({ origin, wire })])
+  const topic = newTopic()
+  await alice.join(topic)
+  await bob.join(topic)
+  await alice.subscribe().opened()
+  await bob.send(alice.key.publicKey, topic, utf8('x'))
+  const metrics = await (await fetch(`${origin}/metrics`)).text()
+  expect(metrics).toMatch(/mesh_lane_calls_total\{lane="fast"\} 2\n/)
 })

@@ -18,7 +18,7 @@ export interface RoutedEnvelope {
 export type RemoteDelivery = 'delivered' | 'held' | 'absent'
 
 /** The part of the directory that everybody may read. */
-export type MembersView = Pick<Directory, 'get' | 'departedAtMs' | 'memberCount' | 'sample' | 'page'>
+export type MembersView = Pick<Directory, 'get' | 'sessionOf' | 'departedAtMs' | 'memberCount' | 'sample' | 'page'>
 
 /**
  * The seam between one server and those it works with: the core of the server knows members and messages, the backplane

@@ -79,6 +79,8 @@ export interface Directory {
   readonly nextExpiryMs: number | undefined
 
   get(topicKey: ByteKey, peer: ByteKey): VerifiedRecord | undefined
+  /** The session that the member's record names, as a map key; undefined when the peer is not a member. */
+  sessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined
   /** Monotonic time at which the peer stopped being a member; undefined when it is one, or too long ago to know. */
   departedAtMs(topicKey: ByteKey, peer: ByteKey): number | undefined
   memberCount(topicKey: ByteKey): number

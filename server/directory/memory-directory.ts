@@ -30,6 +30,8 @@ interface Member {
   readonly topic: Topic
   readonly peer: ByteKey
   record: VerifiedRecord
+  /** Session id of the record, made into a key once: every envelope asks for it. */
+  sessionKey: ByteKey
   /** Index in Topic.order. */
   index: number
   deadline: Deadline<Member | Tombstone>
@@ -132,6 +134,10 @@ export class MemoryDirectory implements Directory {
     return this.#topics.get(topicKey)?.members.get(peer)?.record
   }
 
+  sessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined {
+    return this.#topics.get(topicKey)?.members.get(peer)?.sessionKey
+  }
+
   departedAtMs(topicKey: ByteKey, peer: ByteKey): number | undefined {
     return this.#topics.get(topicKey)?.tombstones.get(peer)?.departedAtMs
   }
@@ -174,7 +180,8 @@ export class MemoryDirectory implements Directory {
       return { revision: topic.revision, change: undefined, refusal }
     }
     this.#dig(topic, peer)
-    const member = { kind: 'member', topic, peer, record: next, index: topic.order.length } as Member
+    const sessionKey = byteKey(next.record.sessionId)
+    const member = { kind: 'member', topic, peer, record: next, sessionKey, index: topic.order.length } as Member
     member.deadline = this.#deadlines.add(this.#expiryOf(next, now), member)
     topic.members.set(peer, member)
     topic.order.push(member)
@@ -190,6 +197,7 @@ export class MemoryDirectory implements Directory {
       return { revision: topic.revision, change: undefined, refusal: stale(held.record.record.seq) }
     }
     held.record = next
+    held.sessionKey = byteKey(next.record.sessionId)
     this.#deadlines.move(held.deadline, this.#expiryOf(next, now))
     return this.#changed(topic, { kind: 'updated', peer: held.peer, record: next })
   }

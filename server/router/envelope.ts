@@ -6,6 +6,8 @@ import { type ByteKey, byteKey } from '../byte-key.ts'
 /** What the router reads of an envelope, and the bytes it passes on. */
 export interface OutgoingEnvelope {
   readonly id: Uint8Array
+  /** The id as a map key. */
+  readonly idKey: ByteKey
   readonly to: ByteKey
   readonly topicKey: ByteKey
   /** Empty for any session of the recipient. */
@@ -23,6 +25,7 @@ const ID_BYTES = 16
 export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
   return {
     id: envelope.id,
+    idKey: byteKey(envelope.id),
     to: byteKey(envelope.to),
     topicKey: byteKey(envelope.topic),
     toSession: byteKey(envelope.toSession),
@@ -34,7 +37,7 @@ export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
 
 /** Why the fields of an envelope are not what the schema says; undefined when they are. */
 export function envelopeShapeError(envelope: OutgoingEnvelope): MeshError | undefined {
-  if (envelope.id.byteLength !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.id.byteLength)
+  if (envelope.idKey.length !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.idKey.length)
   if (envelope.to.length !== KEY_BYTES) return wrongLength('to', KEY_BYTES, envelope.to.length)
   if (envelope.topicKey.length !== KEY_BYTES) return wrongLength('topic', KEY_BYTES, envelope.topicKey.length)
   if (envelope.toSession.length !== 0 && envelope.toSession.length !== ID_BYTES) {

@@ -1,13 +1,13 @@
 import { create } from '@bufbuild/protobuf'
 import { ErrorReason } from '@mesh/core'
-import { EnvelopeSchema, type Outcome, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { EnvelopeSchema, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import type { Backplane, RemoteDelivery } from '../backplane/backplane.ts'
 import type { Session } from '../session/session.ts'
 import { createDomain, TestReader } from '../testing/domain.ts'
 import { keyBytes, sessionBytes } from '../testing/records.ts'
 import { outgoingEnvelope } from './envelope.ts'
-import { Router } from './router.ts'
+import { type EnvelopeOutcome, Router } from './router.ts'
 
 let lastId = 0
 
@@ -24,8 +24,8 @@ function setUp(limits = {}) {
   const [alice, bob] = [domain.open(1), domain.open(2)]
   domain.join(alice)
   domain.join(bob)
-  const route = (to: number, overrides?: object, from: Session = alice): Outcome =>
-    domain.router.route(from, envelope(to, overrides)) as Outcome
+  const route = (to: number, overrides?: object, from: Session = alice): EnvelopeOutcome =>
+    domain.router.route(from, envelope(to, overrides)) as EnvelopeOutcome
   const payloads = (reader: TestReader): number[] =>
     reader.read().flatMap(({ event }) => (event.case === 'message' ? [event.value.payload[0] as number] : []))
   return { ...domain, alice, bob, route, payloads }
@@ -99,10 +99,10 @@ describe('the router', () => {
     const { route, clock, open, join } = setUp({ messagesBurst: 6, messagesPerSecond: 2, pairMessagesBurst: 3 })
     join(open(3))
     const outcomes = Array.from({ length: 4 }, () => route(2).error)
-    expect(outcomes[3]).toMatchObject({ limit: 'pair_messages_per_second', limitValue: 20n, retryAfterMs: 50n })
+    expect(outcomes[3]).toMatchObject({ limit: 'pair_messages_per_second', limitValue: 20n, retryAfterMs: 50 })
     expect(route(3).error).toBeUndefined()
     expect(route(3).error).toBeUndefined()
-    expect(route(3).error).toMatchObject({ limit: 'messages_per_second', limitValue: 2n, retryAfterMs: 500n })
+    expect(route(3).error).toMatchObject({ limit: 'messages_per_second', limitValue: 2n, retryAfterMs: 500 })
     await clock.advance(500)
     expect(route(3).error).toBeUndefined()
   })

@@ -1,10 +1,9 @@
-import { create } from '@bufbuild/protobuf'
 import { type Clock, ErrorReason, MeshError, type TokenBucket } from '@mesh/core'
-import { type Outcome, OutcomeSchema, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { Backplane, RoutedEnvelope } from '../backplane/backplane.ts'
-import { type ByteKey, byteKey } from '../byte-key.ts'
+import type { ByteKey } from '../byte-key.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
-import { encodeMessageBody } from '../session/event-codec.ts'
+import { encodeMessageBody, messageBodyBytes } from '../session/event-codec.ts'
 import type { Session } from '../session/session.ts'
 import { envelopeShapeError, type OutgoingEnvelope } from './envelope.ts'
 import { Inboxes } from './inbox.ts'
@@ -17,8 +16,15 @@ export interface RouterOptions {
   readonly clock: Clock
 }
 
-/** What happened to one envelope, or a promise of it when another server has the recipient. */
-export type Routed = Outcome | Promise<Outcome>
+/** What happened to one envelope; `error` says why it was refused. */
+export interface EnvelopeOutcome {
+  readonly id: Uint8Array
+  readonly status: OutcomeStatus
+  readonly error: MeshError | undefined
+}
+
+/** An outcome, or a promise of it when another server has the recipient. */
+export type Routed = EnvelopeOutcome | Promise<EnvelopeOutcome>
 
 /**
  * Where an envelope goes, decided in this order:
@@ -47,10 +53,13 @@ export class Router {
   /** Routes one envelope of `sender`. Never throws for what a sender can cause: the outcome says why it was refused. */
   route(sender: Session, envelope: OutgoingEnvelope): Routed {
     const refusal = this.#check(sender, envelope)
-    if (refusal !== undefined) return refused(envelope.id, refusal)
-    const body = encodeMessageBody(envelope.bytes, sender.peerKey, sender.id)
-    const { topicKey, to, toSession, ttlMs } = envelope
-    return this.#dispatch(sender, envelope.id, { topicKey, to, toSession, ttlMs, body })
+    if (refusal !== undefined) return refused(envelope, refusal)
+    const { backplane, session } = this.#options
+    const holder = backplane.members.sessionOf(envelope.topicKey, envelope.to)
+    if (envelope.toSession !== '' && envelope.toSession !== holder) return refused(envelope, absent())
+    const recipient = holder === undefined ? undefined : session(holder)
+    if (recipient === undefined) return this.#elsewhere(sender, envelope, holder !== undefined)
+    return recipient.deliver(envelope.bytes, sender.stamp) ? delivered(sender, envelope) : refused(envelope, slow())
   }
 
   /** A session joined a topic: what was held for it there is delivered. */
@@ -77,54 +86,51 @@ export class Router {
       overQuota(sender.messages, 'messagesPerSecond', limits) ??
       overQuota(sender.pairQuota(envelope.to), 'pairMessagesPerSecond', limits)
     if (overRate !== undefined) return overRate
-    const own = backplane.members.get(envelope.topicKey, sender.peer)
-    if (own === undefined || byteKey(own.record.sessionId) !== sender.key) {
+    if (backplane.members.sessionOf(envelope.topicKey, sender.peer) !== sender.key) {
       return new MeshError(ErrorReason.NOT_MEMBER, 'the sender is not a member of the topic')
     }
-    if (sender.sentIds.has(byteKey(envelope.id))) {
+    if (sender.sentIds.has(envelope.idKey)) {
       return new MeshError(ErrorReason.DUPLICATE, 'an envelope with this id was accepted before')
     }
     return undefined
   }
 
-  #dispatch(sender: Session, id: Uint8Array, envelope: RoutedEnvelope): Routed {
-    const { backplane, session } = this.#options
-    const member = backplane.members.get(envelope.topicKey, envelope.to)
-    const memberSession = member === undefined ? undefined : byteKey(member.record.sessionId)
-    if (envelope.toSession !== '' && envelope.toSession !== memberSession) return refused(id, absent())
-    const recipient = memberSession === undefined ? undefined : session(memberSession)
-    if (recipient !== undefined) {
-      if (!recipient.hasRoomFor(envelope.body.byteLength)) return refused(id, slow())
-      recipient.push(envelope.body)
-      return accepted(sender, id, OutcomeStatus.DELIVERED)
-    }
-    const remote = member === undefined ? undefined : backplane.send(envelope)
-    if (remote === undefined) return this.#hold(sender, id, envelope, member !== undefined)
+  /** The recipient has no session here: `isMember` when the directory knows it all the same. */
+  #elsewhere(sender: Session, envelope: OutgoingEnvelope, isMember: boolean): Routed {
+    const { topicKey, to, toSession, ttlMs, bytes } = envelope
+    const body = encodeMessageBody(bytes, sender.stamp, new Uint8Array(messageBodyBytes(bytes, sender.stamp)))
+    const routed = { topicKey, to, toSession, ttlMs, body }
+    const remote = isMember ? this.#options.backplane.send(routed) : undefined
+    if (remote === undefined) return this.#hold(sender, envelope, routed, isMember)
     return remote.then((delivery) => {
-      if (delivery === 'absent') return this.#hold(sender, id, envelope, true)
-      return accepted(sender, id, delivery === 'held' ? OutcomeStatus.HELD : OutcomeStatus.DELIVERED)
+      if (delivery === 'absent') return this.#hold(sender, envelope, routed, true)
+      return delivery === 'held' ? held(sender, envelope) : delivered(sender, envelope)
     })
   }
 
-  #hold(sender: Session, id: Uint8Array, envelope: RoutedEnvelope, isMember: boolean): Outcome {
+  #hold(sender: Session, envelope: OutgoingEnvelope, routed: RoutedEnvelope, isMember: boolean): EnvelopeOutcome {
     const { backplane, clock, limits } = this.#options
     const departedMs = backplane.members.departedAtMs(envelope.topicKey, envelope.to)
     const wasHere = departedMs !== undefined && clock.monotonicMs() - departedMs <= limits.maxHoldMs
     // A session does not come back under its id: holding for a certain one would be in vain.
     const mayReturn = (isMember || wasHere) && envelope.toSession === ''
-    if (envelope.ttlMs === 0 || !mayReturn || !this.#inboxes.hold(envelope)) return refused(id, absent())
-    return accepted(sender, id, OutcomeStatus.HELD)
+    if (envelope.ttlMs === 0 || !mayReturn || !this.#inboxes.hold(routed)) return refused(envelope, absent())
+    return held(sender, envelope)
   }
 }
 
-function accepted(sender: Session, id: Uint8Array, status: OutcomeStatus): Outcome {
-  sender.sentIds.add(byteKey(id))
-  return create(OutcomeSchema, { id, status })
+function delivered(sender: Session, { id, idKey }: OutgoingEnvelope): EnvelopeOutcome {
+  sender.sentIds.add(idKey)
+  return { id, status: OutcomeStatus.DELIVERED, error: undefined }
 }
 
-/** The outcome of an envelope that was not accepted. */
-export function refused(id: Uint8Array, error: MeshError): Outcome {
-  return create(OutcomeSchema, { id, status: OutcomeStatus.REFUSED, error: error.toDetail() })
+function held(sender: Session, { id, idKey }: OutgoingEnvelope): EnvelopeOutcome {
+  sender.sentIds.add(idKey)
+  return { id, status: OutcomeStatus.HELD, error: undefined }
+}
+
+function refused({ id }: OutgoingEnvelope, error: MeshError): EnvelopeOutcome {
+  return { id, status: OutcomeStatus.REFUSED, error }
 }
 
 function overQuota(

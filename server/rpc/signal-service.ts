@@ -5,12 +5,14 @@ import {
   type ExchangeResponse,
   ExchangeResponseSchema,
   type Outcome,
+  OutcomeSchema,
   type SignalService,
   type SubscribeRequest,
   type SubscribeResponse,
   SubscribeResponseSchema,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { outgoingEnvelope } from '../router/envelope.ts'
+import type { EnvelopeOutcome } from '../router/router.ts'
 import { decodeEvent } from '../session/event-codec.ts'
 import type { Session } from '../session/session.ts'
 import { callOf } from './call-context.ts'
@@ -39,7 +41,8 @@ export function signalService(core: SignalCore): ServiceImpl<typeof SignalServic
     async sendMessage(request, context) {
       const { session } = authenticate(core, callOf(context))
       if (request.envelopes.length === 0) throw noEnvelopes()
-      return { outcomes: await Promise.all(routeAll(core, session, request.envelopes.map(outgoingEnvelope))) }
+      const outcomes = await Promise.all(routeAll(core, session, request.envelopes.map(outgoingEnvelope)))
+      return { outcomes: outcomes.map(outcomeMessage) }
     },
     subscribe: (request, context) => subscribe(core, request, context),
     exchange: (requests, context) => exchange(core, requests, context),
@@ -145,7 +148,7 @@ class Intake {
     if (request.acknowledged > 0n) this.#pump.stream.acknowledge(Number(request.acknowledged))
     if (request.envelopes.length === 0) return
     const routed = routeAll(this.#core, this.#session, request.envelopes.map(outgoingEnvelope))
-    this.#outcomes.push(...(await Promise.all(routed)))
+    this.#outcomes.push(...(await Promise.all(routed)).map(outcomeMessage))
     this.#pump.wake()
     if (this.#outcomes.length < MAX_PENDING_OUTCOMES) return
     await new Promise<void>((resolve) => {
@@ -167,4 +170,8 @@ function openPump(core: SignalCore, cursor: bigint, context: HandlerContext): St
 function throwEnding(pump: StreamPump): void {
   const ending = pump.endedBy
   if (ending !== undefined) throw ending.error
+}
+
+function outcomeMessage({ id, status, error }: EnvelopeOutcome): Outcome {
+  return create(OutcomeSchema, { id, status, ...(error === undefined ? {} : { error: error.toDetail() }) })
 }

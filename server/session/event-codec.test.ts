@@ -7,6 +7,8 @@ import {
   encodeEventBody,
   encodeMessageBody,
   eventBytes,
+  messageBodyBytes,
+  senderStamp,
   varintBytes,
   writeEvent,
   writeVarint,
@@ -22,7 +24,9 @@ describe('events as bytes', () => {
       from: keyBytes(66),
       fromSession: sessionBytes(66),
     })
-    const body = encodeMessageBody(toBinary(EnvelopeSchema, envelope), keyBytes(5), sessionBytes(6))
+    const bytes = toBinary(EnvelopeSchema, envelope)
+    const stamp = senderStamp(keyBytes(5), sessionBytes(6))
+    const body = encodeMessageBody(bytes, stamp, new Uint8Array(messageBodyBytes(bytes, stamp)))
     const event = fromBinary(EventSchema, body)
     expect(event.event).toEqual({
       case: 'message',

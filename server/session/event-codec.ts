@@ -32,27 +32,35 @@ export function encodeMembersBody(change: TopicChange): Uint8Array {
   return encodeEventBody({ case: 'members', value: { topic, revision, ...value } })
 }
 
-/**
- * The body of a `message` event: the envelope's bytes as they came, and the sender as this server knows it behind them.
- * In protobuf the last value of a field wins, so whatever a sender wrote there is overruled without decoding anything.
- * `envelope` must have been checked to be a complete protobuf message (`readEnvelope`).
- */
-export function encodeMessageBody(envelope: Uint8Array, from: Uint8Array, fromSession: Uint8Array): Uint8Array {
-  const stampBytes = 2 + from.byteLength + 2 + fromSession.byteLength
-  const length = envelope.byteLength + stampBytes
-  const body = new Uint8Array(1 + varintBytes(length) + length)
-  body[0] = TAG_EVENT_MESSAGE
-  let at = writeVarint(body, 1, length)
-  body.set(envelope, at)
-  at += envelope.byteLength
+/** The sender's fields of an Envelope, as this server knows them: appended to every envelope of a session. */
+export function senderStamp(from: Uint8Array, fromSession: Uint8Array): Uint8Array {
   // Keys and session ids are shorter than 128 bytes: their lengths are one byte.
-  body[at] = TAG_ENVELOPE_FROM
-  body[at + 1] = from.byteLength
-  body.set(from, at + 2)
-  at += 2 + from.byteLength
-  body[at] = TAG_ENVELOPE_FROM_SESSION
-  body[at + 1] = fromSession.byteLength
-  body.set(fromSession, at + 2)
+  return Uint8Array.of(
+    TAG_ENVELOPE_FROM,
+    from.byteLength,
+    ...from,
+    TAG_ENVELOPE_FROM_SESSION,
+    fromSession.byteLength,
+    ...fromSession,
+  )
+}
+
+/** Size of what `encodeMessageBody` returns. */
+export function messageBodyBytes(envelope: Uint8Array, stamp: Uint8Array): number {
+  const length = envelope.byteLength + stamp.byteLength
+  return 1 + varintBytes(length) + length
+}
+
+/**
+ * The body of a `message` event: the envelope's bytes as they came, and the sender's stamp behind them. In protobuf the last
+ * value of a field wins, so whatever a sender wrote there is overruled without decoding anything. `envelope` must have been
+ * checked to be a complete protobuf message (`readEnvelope`). Written into `body`, of `messageBodyBytes`.
+ */
+export function encodeMessageBody(envelope: Uint8Array, stamp: Uint8Array, body: Uint8Array): Uint8Array {
+  body[0] = TAG_EVENT_MESSAGE
+  const at = writeVarint(body, 1, envelope.byteLength + stamp.byteLength)
+  body.set(envelope, at)
+  body.set(stamp, at + envelope.byteLength)
   return body
 }
 

@@ -108,9 +108,11 @@ export class ReplayBuffer {
 
   /** A stream has taken everything up to `cursor`. */
   markRead(cursor: number, nowMs: number): void {
-    if (cursor <= this.#readCursor) return
-    this.#readCursor = Math.min(cursor, this.#head)
-    this.#readBytes = this.#headBytes - this.bytesAfter(this.#readCursor)
+    if (cursor > this.#readCursor) {
+      this.#readCursor = Math.min(cursor, this.#head)
+      this.#readBytes = this.#headBytes - this.bytesAfter(this.#readCursor)
+    }
+    // Also without news: a heartbeat is the occasion to forget what has become old.
     this.#trim(nowMs)
   }
 

@@ -3,6 +3,8 @@ import { NoticeKind } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { ByteKey } from '../byte-key.ts'
 import { byteKey } from '../byte-key.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
+import { BodySlab } from './body-slab.ts'
+import { encodeMessageBody, messageBodyBytes, senderStamp } from './event-codec.ts'
 import type { IdWindow } from './id-window.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import { SessionStream, type StreamEnding, type StreamSink } from './session-stream.ts'
@@ -44,6 +46,8 @@ export class Session {
   /** The peer's key as a map key. */
   readonly peer: ByteKey
   readonly sentIds: IdWindow
+  /** What is appended to the envelopes this session sends; see `senderStamp`. */
+  readonly stamp: Uint8Array
   /** Topics the session is a member of. */
   readonly topics = new Map<ByteKey, Uint8Array>()
   readonly joins: TokenBucket
@@ -51,6 +55,7 @@ export class Session {
   readonly lookups: TokenBucket
   readonly #options: SessionOptions
   readonly #replay: ReplayBuffer
+  readonly #slab = new BodySlab()
   readonly #streams = new Set<SessionStream>()
   readonly #pairs = new Map<ByteKey, TokenBucket>()
   #order: bigint
@@ -65,6 +70,7 @@ export class Session {
     this.peerKey = peerKey
     this.peer = byteKey(peerKey)
     this.sentIds = options.sentIds
+    this.stamp = senderStamp(peerKey, id)
     this.#order = options.order
     this.#replay = new ReplayBuffer({
       maxUnreadBytes: limits.maxStreamQueueBytes,
@@ -147,6 +153,14 @@ export class Session {
   /** Whether a message of this size has room in the queue. */
   hasRoomFor(bodyBytes: number): boolean {
     return this.#replay.fits(bodyBytes)
+  }
+
+  /** Queues a message for this session. False, and nothing happens, when it has no room. */
+  deliver(envelope: Uint8Array, stamp: Uint8Array): boolean {
+    const bytes = messageBodyBytes(envelope, stamp)
+    if (!this.#replay.fits(bytes)) return false
+    this.push(encodeMessageBody(envelope, stamp, this.#slab.allocate(bytes, this.#options.clock.monotonicMs())))
+    return true
   }
 
   /** The quota for envelopes to one recipient. */

@@ -1,9 +1,9 @@
 import { Code } from '@connectrpc/connect'
 import { ErrorReason, MeshError } from '@mesh/core'
-import type { Outcome } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { Call } from '../../http/call.ts'
 import type { CallLane } from '../../http/front-door.ts'
 import { declaredBytes, isHttp2, type NodeRequest, type NodeResponse } from '../../http/request.ts'
+import type { EnvelopeOutcome } from '../../router/router.ts'
 import type { Session } from '../../session/session.ts'
 import { toConnectError } from '../errors.ts'
 import { type Authenticated, authenticate } from '../operations/authenticate.ts'
@@ -12,7 +12,7 @@ import type { SignalCore } from '../operations/signal-core.ts'
 import { type PlainCall, plainCall } from './plain-call.ts'
 import { Reply } from './reply.ts'
 import { type BodyListener, RequestBody } from './request-body.ts'
-import { type FastRequest, readExchange, readSendMessage, readSubscribe } from './requests.ts'
+import { EnvelopeKeys, type FastRequest, readExchange, readSendMessage, readSubscribe } from './requests.ts'
 import { encodeOutcome, encodeOutcomes } from './responses.ts'
 import { StreamWriter } from './stream-writer.ts'
 
@@ -43,6 +43,7 @@ class FastCall {
   readonly #plain: PlainCall
   readonly #reply: Reply
   readonly #body: RequestBody
+  readonly #keys = new EnvelopeKeys()
   #auth: Authenticated | undefined
   #writer: StreamWriter | undefined
   /** Outcomes of earlier requests that other servers have not answered yet. */
@@ -85,7 +86,7 @@ class FastCall {
       this.#fail(error)
     }
     if (this.#plain.rpc === 'Exchange') {
-      return { onMessage: (message) => this.#onExchange(readExchange(message)), onEnd: () => {}, onFailure }
+      return { onMessage: (message) => this.#onExchange(readExchange(message, this.#keys)), onEnd: () => {}, onFailure }
     }
     let only: Uint8Array | undefined
     const onMessage = (message: Uint8Array): void => {
@@ -103,9 +104,9 @@ class FastCall {
 
   #sendMessage(message: Uint8Array): void {
     const { session } = this.#auth as Authenticated
-    const envelopes = readSendMessage(message)
+    const envelopes = readSendMessage(message, this.#keys)
     if (envelopes.length === 0) throw noEnvelopes()
-    const finish = (outcomes: readonly Outcome[]): void => {
+    const finish = (outcomes: readonly EnvelopeOutcome[]): void => {
       this.#reply.finishUnary(encodeOutcomes(outcomes.map(encodeOutcome)))
       this.#core.metrics.calls.add('ok')
     }
@@ -130,7 +131,7 @@ class FastCall {
       return
     }
     const turn = Promise.all([this.#earlier, ...routed]).then(([, ...outcomes]) => {
-      writer.addOutcomes(outcomes.map((outcome) => encodeOutcome(outcome as Outcome)))
+      writer.addOutcomes(outcomes.map((outcome) => encodeOutcome(outcome as EnvelopeOutcome)))
       if (this.#earlier === turn) this.#earlier = undefined
     })
     this.#earlier = turn
@@ -168,6 +169,8 @@ class FastCall {
   }
 }
 
-function allSettled(routed: readonly (Outcome | Promise<Outcome>)[]): routed is readonly Outcome[] {
+function allSettled(
+  routed: readonly (EnvelopeOutcome | Promise<EnvelopeOutcome>)[],
+): routed is readonly EnvelopeOutcome[] {
   return !routed.some((outcome) => outcome instanceof Promise)
 }

@@ -13,24 +13,25 @@ export class UnusualMessage extends Error {
 export class ProtoReader {
   readonly #bytes: Uint8Array
   readonly #end: number
-  #at: number
+  #at = 0
+  /** Number of the current field. */
+  field = 0
+  /** Wire type of the current field. */
+  wireType = 0
 
-  constructor(bytes: Uint8Array, start = 0, end = bytes.byteLength) {
+  constructor(bytes: Uint8Array) {
     this.#bytes = bytes
-    this.#at = start
-    this.#end = end
+    this.#end = bytes.byteLength
   }
 
-  get done(): boolean {
-    return this.#at >= this.#end
-  }
-
-  /** Field number and wire type of the next field. */
-  tag(): { readonly field: number; readonly wireType: number } {
+  /** Moves to the next field: `field` and `wireType` say which. False at the end. */
+  next(): boolean {
+    if (this.#at >= this.#end) return false
     const tag = this.varint()
-    const field = Math.floor(tag / 8)
-    if (field === 0) throw new UnusualMessage()
-    return { field, wireType: tag % 8 }
+    this.field = Math.floor(tag / 8)
+    this.wireType = tag % 8
+    if (this.field === 0) throw new UnusualMessage()
+    return true
   }
 
   /** A varint within the safe integers. */
@@ -54,7 +55,9 @@ export class ProtoReader {
     return this.#bytes.subarray(start, start + length)
   }
 
-  skip(wireType: number): void {
+  /** Passes over the value of the current field. */
+  skip(): void {
+    const { wireType } = this
     if (wireType === WIRE_VARINT) this.varint()
     else if (wireType === WIRE_LENGTH) this.bytes()
     else if (wireType === WIRE_FIXED64) this.#advance(8)

@@ -8,7 +8,7 @@ import {
 import { describe, expect, test } from 'vitest'
 import { outgoingEnvelope } from '../../router/envelope.ts'
 import { keyBytes, sessionBytes } from '../../testing/records.ts'
-import { readExchange, readSendMessage } from './requests.ts'
+import { EnvelopeKeys, readExchange, readSendMessage } from './requests.ts'
 
 const envelope = create(EnvelopeSchema, {
   id: sessionBytes(1),
@@ -35,14 +35,14 @@ function outcome(read: () => unknown): unknown {
 
 describe('reading requests in place', () => {
   test('finds the same routing fields as decoding, and keeps the bytes', () => {
-    const [first, second] = readSendMessage(request)
+    const [first, second] = readSendMessage(request, new EnvelopeKeys())
     expect(first).toEqual(outgoingEnvelope(envelope))
     expect(second).toEqual(first)
   })
 
   test('reads cursor, acknowledgement and envelopes of an Exchange', () => {
     const message = create(ExchangeRequestSchema, { cursor: 5n, acknowledged: 300n, envelopes: [envelope] })
-    expect(readExchange(toBinary(ExchangeRequestSchema, message))).toMatchObject({
+    expect(readExchange(toBinary(ExchangeRequestSchema, message), new EnvelopeKeys())).toMatchObject({
       cursor: 5n,
       acknowledged: 300,
       envelopes: [{ ttlMs: 30_000, payloadBytes: 300 }],
@@ -52,13 +52,13 @@ describe('reading requests in place', () => {
   test('takes the last value of a repeated field, as protobuf does', () => {
     const twice = new Uint8Array([...toBinary(EnvelopeSchema, envelope), 0x12, 1, 9])
     const message = new Uint8Array([0x0a, (twice.length & 0x7f) | 0x80, twice.length >> 7, ...twice])
-    expect(readSendMessage(message)[0]?.to).toBe('\x09')
+    expect(readSendMessage(message, new EnvelopeKeys())[0]?.to).toBe('\x09')
   })
 
   test('refuses what is cut off, so that nothing can swallow the server’s stamp', () => {
     for (let length = 1; length < request.byteLength; length++) {
       const cut = request.subarray(0, length)
-      const read = outcome(() => readSendMessage(cut))
+      const read = outcome(() => readSendMessage(cut, new EnvelopeKeys()))
       // Cut between two fields it is a shorter, valid message.
       if (Array.isArray(read)) expect(read.length).toBeLessThan(2)
       else expect(read).toBe(ErrorReason.INVALID_ARGUMENT)
@@ -72,7 +72,7 @@ describe('reading requests in place', () => {
       const damaged = Uint8Array.from(request)
       for (let hits = 0; hits < 3; hits++)
         damaged[Math.floor(random.uniform() * 60)] = Math.floor(random.uniform() * 256)
-      const quick = outcome(() => readSendMessage(damaged))
+      const quick = outcome(() => readSendMessage(damaged, new EnvelopeKeys()))
       expect(withoutBytes(quick)).toEqual(withoutBytes(decoded(damaged)))
       if (!Array.isArray(quick)) continue
       readable += 1

@@ -1,11 +1,13 @@
-import { toBinary } from '@bufbuild/protobuf'
-import { type Outcome, OutcomeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { create, toBinary } from '@bufbuild/protobuf'
+import { OutcomeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import type { EnvelopeOutcome } from '../../router/router.ts'
 import { eventBytes, varintBytes, writeEvent, writeVarint } from '../../session/event-codec.ts'
 import type { StoredEvent } from '../../session/replay-buffer.ts'
 
 /** Tags of SubscribeResponse.events, ExchangeResponse.events and SendMessageResponse.outcomes (1), ExchangeResponse.outcomes (2). */
 const TAG_FIRST = (1 << 3) | 2
 const TAG_SECOND = (2 << 3) | 2
+const TAG_OUTCOME_STATUS = (2 << 3) | 0
 
 /** Flags and u32 length before every message of a stream. */
 export const FRAME_PREFIX_BYTES = 5
@@ -38,8 +40,18 @@ export function encodeOutcomes(outcomes: readonly Uint8Array[]): Uint8Array {
   return message
 }
 
-export function encodeOutcome(outcome: Outcome): Uint8Array {
-  return toBinary(OutcomeSchema, outcome)
+/** An Outcome. Written by hand when nothing went wrong: the id, and the status as a number below 128. */
+export function encodeOutcome({ id, status, error }: EnvelopeOutcome): Uint8Array {
+  if (error !== undefined)
+    return toBinary(OutcomeSchema, create(OutcomeSchema, { id, status, error: error.toDetail() }))
+  // An id that was accepted has 16 bytes: its length is one byte.
+  const outcome = new Uint8Array(id.byteLength + 4)
+  outcome[0] = TAG_FIRST
+  outcome[1] = id.byteLength
+  outcome.set(id, 2)
+  outcome[id.byteLength + 2] = TAG_OUTCOME_STATUS
+  outcome[id.byteLength + 3] = status
+  return outcome
 }
 
 /** Puts the prefix of a stream's message before `message`. */

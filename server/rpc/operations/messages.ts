@@ -1,8 +1,8 @@
 import { ErrorReason, MeshError } from '@mesh/core'
-import { type Outcome, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { limitError } from '../../limits/server-limits.ts'
 import type { OutgoingEnvelope } from '../../router/envelope.ts'
-import type { Routed } from '../../router/router.ts'
+import type { EnvelopeOutcome, Routed } from '../../router/router.ts'
 import { type Session, sessionEndError } from '../../session/session.ts'
 import type { SignalCore } from './signal-core.ts'
 
@@ -30,7 +30,7 @@ export function noEnvelopes(): MeshError {
   return new MeshError(ErrorReason.INVALID_ARGUMENT, 'SendMessage needs at least one envelope')
 }
 
-function count(core: SignalCore, outcome: Outcome): Outcome {
+function count(core: SignalCore, outcome: EnvelopeOutcome): EnvelopeOutcome {
   core.metrics.envelopes.add(labelOf(outcome.status))
   return outcome
 }
