@@ -36,14 +36,14 @@ export const openPeerjsLines: OpenLines = async (options, sink) =>
 
 export const openPeerjsIdle: OpenIdle = (options) =>
   openMany(options.count, 32, async () => {
-    const socket = await connect(options.port, randomUUID())
-    setInterval(() => socket.send('{"type":"HEARTBEAT"}'), HEARTBEAT_MS).unref()
+    await connect(options.port, randomUUID())
   })
 
-/** Resolves after the server's OPEN, so the id is registered. */
+/** Resolves after the server's OPEN, so the id is registered. The client beats as long as the process lives. */
 async function connect(port: number, id: string): Promise<WebSocket> {
   const url = `ws://127.0.0.1:${port}/peerjs?key=peerjs&id=${id}&token=bench`
   const socket = new WebSocket(url, { perMessageDeflate: false })
   await once(socket, 'message')
+  setInterval(() => socket.send('{"type":"HEARTBEAT"}'), HEARTBEAT_MS).unref()
   return socket
 }
