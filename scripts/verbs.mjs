@@ -23,6 +23,7 @@ export const verbs = new Map([
   ['check', check],
   ['build', build],
   ['test:pack', testPack],
+  ['test:long', testLong],
   ['generate', tool('buf', ['generate'])],
   ['format', formatAll],
 ])
@@ -51,4 +52,16 @@ async function formatAll({ root }) {
   const biome = await runInForeground('biome', ['check', '--write', '.'], { cwd: root })
   const buf = await runInForeground('buf', ['format', '--write'], { cwd: root })
   return biome || buf
+}
+
+/**
+ * The runs that are cut short in `npm test`: ten times the seeds of the link's simulation, and a minute of hostile datagrams.
+ *
+ * @param {VerbContext} context
+ */
+async function testLong({ root }) {
+  process.env.MESH_SIM_RUNS ??= '20000'
+  process.env.MESH_WERIFT_FUZZ_MS ??= '60000'
+  const files = ['test/simulation/link/link-simulation', 'client/node/werift/attack-udp']
+  return await runInForeground('vitest', ['run', '--project', 'unit', ...files], { cwd: root })
 }
