@@ -1,5 +1,5 @@
 import { createPrivateKey } from 'node:crypto'
-import { chmod, link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -76,6 +76,11 @@ async function tryAcquire(path: string): Promise<Identity | undefined> {
  */
 export async function readKeyFile(file: string): Promise<SigningKey> {
   try {
+    const { mode } = await stat(file)
+    if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
+      const message = `${file} can be read by other users (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${file}`
+      throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, message)
+    }
     return await signingKeyFromSeed(seedFromPem(file, await readFile(file, 'utf8')))
   } catch (error) {
     if (!isCode(error, 'ENOENT')) throw error

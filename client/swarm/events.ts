@@ -19,7 +19,7 @@ export interface SwarmEvents extends Record<string, unknown> {
   /** A peer's process restarted: what it had not acknowledged is lost. */
   restart: Peer
   status: SwarmStatus
-  /** Something failed that no call reports: a record was refused, the server took the session over. */
+  /** Something failed that no call reports: a record was refused, a request handler threw, the session was taken over. */
   error: MeshError
 }
 

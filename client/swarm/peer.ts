@@ -89,7 +89,7 @@ export class Peer {
 
   /**
    * Asks and waits for the answer of the peer's `onRequest` handler. Rejects as `send` does, with DEADLINE_EXCEEDED after
-   * `timeoutMs`, or with REQUEST_FAILED when the handler failed or there is none.
+   * `timeoutMs`, or with REQUEST_FAILED (or the reason the handler gave) when the handler failed or there is none.
    */
   async request(data: MessageData, options: RequestOptions = {}): Promise<Message> {
     const timeoutMs = options.timeoutMs ?? REQUEST_TIMEOUT_MS

@@ -328,7 +328,7 @@ export class Swarm {
     const peer = this.#roster.known.get(connection.id)
     if (!peer) return channel.reset()
     if (channel.kind === ChannelKind.REQUEST) {
-      void answerRequest(peer, channel, this.#requestHandler)
+      void answerRequest(peer, channel, this.#requestHandler, (error) => this.#events.emit('error', error))
     } else if (channel.kind === ChannelKind.MESSAGES && channel.name === '') {
       channel.onMessage((bytes) => {
         const message = receivedMessage(peer, bytes)

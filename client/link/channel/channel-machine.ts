@@ -184,8 +184,10 @@ export function channelClosed(name: string): MeshError {
 
 /** ChannelReset for the error. Its text is cut to what the frame may carry. */
 export function resetFrame(channel: number, error: MeshError): Frame {
+  // An unexpected failure may name paths or secrets of this side: its text stays here.
+  const text = error.reason === ErrorReason.INTERNAL ? 'Unexpected failure' : error.message
   // Cut by characters: at most three bytes each in UTF-8.
-  const message = error.message.slice(0, Math.floor(MAX_NAME_BYTES / 3))
+  const message = text.slice(0, Math.floor(MAX_NAME_BYTES / 3))
   const value = create(ChannelResetSchema, { channel, error: error.toDetail(), message })
   return create(FrameSchema, { body: { case: 'reset', value } })
 }

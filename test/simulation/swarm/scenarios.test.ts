@@ -1,4 +1,4 @@
-import { MeshError } from '@mesh/client'
+import { ErrorReason, MeshError } from '@mesh/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createClientOn } from '../../../client/mesh-client.ts'
 import { drivenWorld, type TestPeer, type World } from './driven-world.ts'
@@ -165,11 +165,16 @@ describe('swarm', () => {
     const [peer] = b.swarm.peers.values()
     await expect(world.settled(peer!.request('anybody?'))).rejects.toThrow('answers no requests')
     a.swarm.onRequest((request) => {
-      if (request.text() === 'fail') throw new Error('on purpose')
+      if (request.text() === 'fail') throw new MeshError(ErrorReason.REQUEST_FAILED, 'on purpose')
+      if (request.text() === 'break') throw new Error('a secret path')
       return { echo: request.text() }
     })
     expect((await world.settled(peer!.request('hello'))).json()).toEqual({ echo: 'hello' })
     await expect(world.settled(peer!.request('fail'))).rejects.toThrow('on purpose')
+    const errors: MeshError[] = []
+    a.swarm.on('error', (error) => errors.push(error))
+    await expect(world.settled(peer!.request('break'))).rejects.toThrow('failed at the peer')
+    expect(errors.map(({ message }) => message)).toEqual(['Unexpected failure: a secret path'])
   })
 
   it('gives up a request at its deadline and when the caller aborts', async () => {
