@@ -8,9 +8,10 @@ import { AccessPolicy } from './http/access-policy.ts'
 import { hostOf, isLoopbackHost } from './http/authority.ts'
 import { type CallLane, frontDoor } from './http/front-door.ts'
 import { Listener } from './http/listener.ts'
-import type { NodeHandler } from './http/request.ts'
+import { type NodeHandler, respondText } from './http/request.ts'
 import { AddressQuota } from './limits/address-quota.ts'
 import { HealthStatus } from './ops/health.ts'
+import { describeCause, type Logger } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Router } from './router/router.ts'
@@ -103,7 +104,8 @@ export class RunningServer {
       log,
     }
     const handler: NodeHandler = (request, response) => this.#handler(request, response)
-    this.#listener = new Listener({ host, port, tls, limits, clock, handler })
+    const onAcceptError = (error: Error): void => log('warn', 'accept_failed', describeCause(error))
+    this.#listener = new Listener({ host, port, tls, limits, clock, handler, onAcceptError })
   }
 
   get stats(): ServerStats {
@@ -143,15 +145,18 @@ export class RunningServer {
     this.#drainDeadlineMs = clock.monotonicMs() + drainMs
     const closed = this.#listener.stopAccepting()
     this.#announceDrain(drainMs)
+    const cutAll = (): void => this.#listener.destroyConnections()
     await this.#streamsFinish(drainMs, signal)
     const ending = { notice: NoticeKind.DRAINING, error: draining(limits.takeoverMs) }
     for (const session of this.#sessions) session.endStreams(ending)
     this.#stopped.abort()
     this.#listener.guard.drain()
-    const cut = clock.schedule(limits.streamEndMs, () => this.#listener.guard.destroyAll(), { keepAlive: true })
-    if (signal?.aborted === true) this.#listener.guard.destroyAll()
+    const cut = clock.schedule(limits.streamEndMs, cutAll, { keepAlive: true })
+    if (signal?.aborted === true) cutAll()
+    else signal?.addEventListener('abort', cutAll, { once: true })
     await closed
     cut.cancel()
+    signal?.removeEventListener('abort', cutAll)
     await this.#dispose()
     log('info', 'stopped')
   }
@@ -166,7 +171,7 @@ export class RunningServer {
       metrics: serveMetrics ? () => this.#renderMetrics() : undefined,
       maxHeaderBytes: this.#options.limits.http2MaxHeaderBytes,
       trustedProxies,
-      fallback,
+      fallback: fallback && guarded(fallback, this.#options.log),
       onRefused: (why) => this.#metrics.rejectedRequests.add(why),
     })
   }
@@ -234,6 +239,19 @@ export class RunningServer {
     this.#core.router.close()
     await this.#core.backplane.close()
     this.#listener.dispose()
+  }
+}
+
+/** A page that fails is a fault of the program around the server; it does not take the server along. */
+function guarded(fallback: NodeHandler, log: Logger): NodeHandler {
+  return (request, response) => {
+    try {
+      fallback(request, response)
+    } catch (error) {
+      log('error', 'fallback_failed', describeCause(error))
+      if (response.headersSent) response.destroy()
+      else respondText(response, 500, 'The page failed.')
+    }
   }
 }
 

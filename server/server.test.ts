@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { connect as connectHttp2 } from 'node:http2'
 import { get as getHttps } from 'node:https'
+import { connect as connectTcp } from 'node:net'
 import { promisify } from 'node:util'
 import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { ErrorReason, generateSigningKey, systemRandom, VirtualClock } from '@mesh/core'
@@ -218,6 +220,27 @@ describe('the server', () => {
     })
     expect(status).toBe(200)
     session.destroy()
+  })
+
+  test('closes at once though a TLS handshake never comes', async () => {
+    const { server, port } = await serve({ tls: selfSigned() })
+    const socket = connectTcp(port, '127.0.0.1')
+    await once(socket, 'connect')
+    const closed = once(socket, 'close')
+    await server.close({ signal: AbortSignal.abort() })
+    await closed
+  })
+
+  test('survives a page that fails', async () => {
+    const events: string[] = []
+    const { origin } = await serve({
+      log: (_level, event) => events.push(event),
+      fallback: () => {
+        throw new Error('no page')
+      },
+    })
+    expect((await fetch(origin)).status).toBe(500)
+    expect(events).toContain('fallback_failed')
   })
 
   test('gives a client behind a trusted proxy its own quota', async () => {

@@ -16,6 +16,8 @@ export interface ListenerOptions {
   readonly limits: ServerLimits
   readonly clock: Clock
   readonly handler: NodeHandler
+  /** A connection could not be accepted, for example for want of file descriptors. The server goes on. */
+  readonly onAcceptError: (error: Error) => void
 }
 
 /** How often HTTP/1.1 deadlines are checked; a request may last this much longer than allowed. */
@@ -34,6 +36,8 @@ export class Listener {
   readonly #http1: Http1Server
   readonly #http2: Http2Server
   readonly #front: NetServer
+  /** What is under encrypted connections: the guard knows those only once their handshake is complete. */
+  readonly #underlying = new Set<Socket>()
   /** The connection that is being handed to the HTTP/2 server, for its 'session' event. */
   #handingOver: GuardedConnection | undefined
 
@@ -60,6 +64,7 @@ export class Listener {
       this.#front.once('error', reject)
       this.#front.listen({ host, port }, () => {
         this.#front.off('error', reject)
+        this.#front.on('error', this.#options.onAcceptError)
         // What makes http.Server watch its deadlines is normally that it listens itself.
         this.#http1.emit('listening')
         resolve((this.#front.address() as AddressInfo).port)
@@ -74,6 +79,12 @@ export class Listener {
     })
   }
 
+  /** Cuts every connection. */
+  destroyConnections(): void {
+    for (const socket of this.#underlying) socket.destroy()
+    this.#guard.destroyAll()
+  }
+
   /** Stops the HTTP/1.1 deadline checks. To be called when no connection is left. */
   dispose(): void {
     this.#http1.close()
@@ -83,7 +94,17 @@ export class Listener {
   #frontServer(): NetServer {
     const { tls } = this.#options
     if (tls === undefined) return createNetServer({ noDelay: true }, (socket) => this.#onPlain(socket))
-    const server = createTlsServer({ cert: tls.cert, key: tls.key, ALPNProtocols: ['h2', 'http/1.1'], noDelay: true })
+    const server = createTlsServer({
+      cert: tls.cert,
+      key: tls.key,
+      ALPNProtocols: ['h2', 'http/1.1'],
+      noDelay: true,
+      handshakeTimeout: this.#options.limits.unauthenticatedMs,
+    })
+    server.on('connection', (socket: Socket) => {
+      this.#underlying.add(socket)
+      socket.once('close', () => this.#underlying.delete(socket))
+    })
     server.on('secureConnection', (socket: TLSSocket) => {
       const connection = this.#accept(socket)
       this.#handOver(connection, socket.alpnProtocol === 'h2' ? 'h2' : 'h1')

@@ -35,6 +35,8 @@ export function connectLane({ core, routes, interceptors }: ConnectLaneOptions):
     const handler = handlers.get(pathOf(request))
     if (handler === undefined) return false
     core.metrics.lanes.add('full')
+    // GetChallenge may come as GET; a challenge from a cache would be one that was used.
+    response.setHeader('cache-control', 'no-store')
     void serve(core, handler, request, response, call)
     return true
   }
@@ -50,8 +52,6 @@ async function serve(
   response: NodeResponse,
   call: Call,
 ): Promise<void> {
-  const contextValues = createContextValues().set(callKey, call)
-  const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues)
   const meter = {
     ...core,
     framed: isFramed(request),
@@ -62,8 +62,10 @@ async function serve(
   const onViolation = (): void => {
     if (!isHttp2(request) && !response.headersSent) response.setHeader('connection', 'close')
   }
-  const body = asConnectErrors(meterBody(universal.body as AsyncIterable<Uint8Array>, meter, onViolation))
   try {
+    const contextValues = createContextValues().set(callKey, call)
+    const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues)
+    const body = asConnectErrors(meterBody(universal.body as AsyncIterable<Uint8Array>, meter, onViolation))
     await universalResponseToNodeResponse(await handler({ ...universal, body }), response)
   } catch {
     // The client went away, or the response failed half way: the handler has seen it, and the transport is useless now.

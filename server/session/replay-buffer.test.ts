@@ -50,6 +50,16 @@ describe('the replay buffer', () => {
     expect(cursorsAfter(replay, 1)).toEqual([2, 3])
   })
 
+  test('forgets what is old when a stream has nothing new to read', () => {
+    const replay = buffer({ maxReadAgeMs: 1_000 })
+    replay.append(body(1), 0)
+    replay.markRead(1, 0)
+    replay.markRead(1, 1_000)
+    expect(replay.bytes).toBeGreaterThan(0)
+    replay.markRead(1, 1_001)
+    expect(replay.bytes).toBe(0)
+  })
+
   test('keeps what is unread, however many and old, until its bytes are too many', () => {
     const replay = buffer({ maxUnreadBytes: 10 * (100 + OVERHEAD), maxReadEvents: 1, maxReadAgeMs: 1 })
     for (let i = 0; i < 10; i++) replay.append(body(100), i * 1_000)

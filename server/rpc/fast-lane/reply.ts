@@ -21,15 +21,19 @@ export class Reply {
   readonly #call: PlainCall
   #started = false
   #ended = false
+  #closed = false
 
   constructor(response: NodeResponse, call: PlainCall) {
     this.#response = response
     this.#call = call
+    response.once('close', () => {
+      this.#closed = true
+    })
   }
 
   /** True once the response is complete, or its client gone. */
   get isOver(): boolean {
-    return this.#ended || this.#response.destroyed === true
+    return this.#ended || this.#closed
   }
 
   /** Writes framed messages. False when the caller should wait for 'drain'. */
