@@ -21,11 +21,11 @@ export function useServers(): (options?: ServerOptions) => Promise<Served> {
   }
 }
 
-/** Waits until `condition` holds; fails after two seconds. For effects of real sockets that nothing announces. */
+/** Waits until `condition` holds; fails after ten seconds. For effects of real sockets that nothing announces. */
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + 2_000
+  const deadlineMs = Date.now() + 10_000
   while (!(await condition())) {
-    if (Date.now() > deadlineMs) throw new Error(`not within two seconds: ${condition}`)
+    if (Date.now() > deadlineMs) throw new Error(`not within ten seconds: ${condition}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
