@@ -20,6 +20,7 @@ describe('the command line', () => {
     [['--port', '1.5'], /whole number/],
     [['--party', ''], /--party/],
     [['--party', 'a/b'], /"\/"/],
+    [['--party', 'é'.repeat(129)], /256 bytes/],
     [['--prot', '1'], /--prot/],
     [['now'], /now/],
   ])('%j is refused with a reason', (args, reason) => {

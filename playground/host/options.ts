@@ -14,7 +14,8 @@ export interface StartOptions {
 export const DEFAULT_PORT = 4_600
 const DEFAULT_HOST = '127.0.0.1'
 const DEFAULT_PARTY = 'playground'
-const MAX_PARTY_LENGTH = 256
+/** As for every party's name (partyFromName of the core). */
+const MAX_PARTY_BYTES = 256
 
 export const USAGE = `Starts a signaling server, a page to try MESH with, and a resident peer to talk to.
 
@@ -37,8 +38,8 @@ export function parseStartOptions(args: readonly string[]): StartOptions {
     throw new UsageError(`--port must be a whole number from 0 to 65535, not "${values.port}"`)
   }
   const party = (values.party ?? DEFAULT_PARTY).normalize('NFC')
-  if (party === '' || party.length > MAX_PARTY_LENGTH || party.includes('/')) {
-    throw new UsageError(`--party must be a name of 1 to ${MAX_PARTY_LENGTH} characters without "/"`)
+  if (party === '' || Buffer.byteLength(party) > MAX_PARTY_BYTES || party.includes('/')) {
+    throw new UsageError(`--party must be a name of 1 to ${MAX_PARTY_BYTES} bytes without "/"`)
   }
   const host = values.host ?? DEFAULT_HOST
   if (host === '') throw new UsageError('--host must be an address or a host name')

@@ -1,7 +1,7 @@
 import { createClient, type MeshClient, parsePeerId } from '@mesh/client'
 import { nicknameOf } from '../peer/nickname.ts'
 import { cleanName } from '../peer/profile.ts'
-import { parsePartyText, partyTextOf, partyUrl } from './party-link.ts'
+import { parsePartyText, partyProblem, partyTextOf, partyUrl } from './party-link.ts'
 import { Room } from './room.ts'
 import type { Author } from './timeline.ts'
 import { ChatView } from './view/chat-view.ts'
@@ -55,6 +55,10 @@ export class App {
     document.addEventListener('visibilitychange', () => this.#draw())
     // Best effort: the server notices by itself, only later.
     window.addEventListener('pagehide', () => void client.close())
+    // Back from the browser's cache of pages: what was closed stays closed, so begin again.
+    window.addEventListener('pageshow', ({ persisted }) => {
+      if (persisted) location.reload()
+    })
   }
 
   get #self(): Author {
@@ -116,12 +120,15 @@ export class App {
   }
 
   #enter(partyText: string): Room {
+    const problem = partyProblem(partyText)
     const room = new Room({
       client: this.#client,
-      link: readableParty(partyText, this.#defaultParty),
+      // Somebody who mistyped an address lands in the default party, and is told.
+      link: parsePartyText(problem === undefined ? partyText : this.#defaultParty),
       name: this.#name,
       changed: () => this.#changed(),
     })
+    if (problem !== undefined) room.tell(`The address names no party. ${problem}`)
     void room.enter()
     this.#changed()
     return room
@@ -146,14 +153,5 @@ export class App {
     if (!document.hidden) this.#seenEntries = entries
     const unread = entries - this.#seenEntries
     document.title = unread > 0 ? `(${unread}) ${TITLE}` : TITLE
-  }
-}
-
-/** A party somebody mistyped in the address is not joined; they land in the default one. */
-function readableParty(text: string, fallback: string) {
-  try {
-    return parsePartyText(text)
-  } catch {
-    return parsePartyText(fallback)
   }
 }

@@ -119,7 +119,7 @@ export class Room {
   /** Tells the others a new name. */
   rename(name: string): void {
     this.#name = name
-    this.#swarm?.setState(encodeProfile({ name }))
+    if (this.#swarm && this.#swarm.status !== 'closed') this.#swarm.setState(encodeProfile({ name }))
   }
 
   /** Says something to everybody. Never rejects: the entry tells how it went. */
@@ -140,6 +140,11 @@ export class Room {
     this.#options.changed()
   }
 
+  /** Puts a notice into the timeline, for this page only. */
+  tell(text: string): void {
+    this.#add({ kind: 'notice', text })
+  }
+
   /** Offers files to a peer. */
   sendFiles(peer: Peer, files: Iterable<File>): void {
     for (const file of files) {
@@ -157,12 +162,12 @@ export class Room {
     const { changed } = this.#options
     tellNeighbours(swarm)
     swarm.on('join', (peer) => {
-      this.#notice(`Connected to ${displayName(peer)}`)
+      this.tell(`Connected to ${displayName(peer)}`)
       this.#neighbours.update(swarm)
     })
     swarm.on('leave', (peer) => {
       this.#activity.delete(peer.id)
-      this.#notice(`${displayName(peer)} left`)
+      this.tell(`${displayName(peer)} left`)
       this.#neighbours.update(swarm)
     })
     swarm.on('path', () => {
@@ -180,7 +185,7 @@ export class Room {
     })
     swarm.on('message', (message) => this.#onMessage(message))
     swarm.on('channel', (channel) => void this.#onChannel(channel))
-    for (const peer of swarm.peers.values()) this.#notice(`Connected to ${displayName(peer)}`)
+    for (const peer of swarm.peers.values()) this.tell(`Connected to ${displayName(peer)}`)
     this.#neighbours.update(swarm)
   }
 
@@ -214,10 +219,6 @@ export class Room {
         entry.transfer.partner.id === id &&
         (entry.transfer.state.kind === 'asking' || entry.transfer.state.kind === 'moving'),
     ).length
-  }
-
-  #notice(text: string): void {
-    this.#add({ kind: 'notice', text })
   }
 
   #add<Added extends Parameters<Timeline['add']>[0]>(entry: Added) {

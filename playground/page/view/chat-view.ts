@@ -21,6 +21,9 @@ export class ChatView {
   constructor(actions: PageActions) {
     this.#entries = new KeyedList(this.#list, ({ number }) => String(number), entryView)
     this.#list.addEventListener('scroll', () => this.#onScroll(), { passive: true })
+    new ResizeObserver(() => {
+      if (this.#followed) this.#scrollToEnd()
+    }).observe(this.#list)
     this.#latest = button('Latest ↓', { class: 'latest', hidden: true }, () => this.#scrollToEnd())
     this.#input = element('textarea', {
       rows: 1,
