@@ -20,8 +20,8 @@ export interface AttachmentsOptions {
   readonly attached: (handle: TopicHandle, record: VerifiedRecord) => void
   readonly detached: (handle: TopicHandle, error: MeshError) => void
   readonly channel: (handle: TopicHandle, channel: LinkChannel) => void
-  /** Nothing is attached, or about to be, any more. */
-  readonly empty: () => void
+  /** Nothing is attached, or about to be, any more; `error` says to the other side why. */
+  readonly empty: (error: MeshError) => void
 }
 
 interface Attachment {
@@ -39,6 +39,7 @@ export class Attachments {
   readonly #options: AttachmentsOptions
   readonly #topics = new Map<string, Attachment>()
   readonly #queue: OrderedQueue
+  #closed = false
 
   constructor(options: AttachmentsOptions) {
     this.#options = options
@@ -50,14 +51,17 @@ export class Attachments {
     return attachment?.sent === true && attachment.accepted !== undefined
   }
 
-  /** Topics that are attached now. */
-  attachedHandles(): TopicHandle[] {
-    return [...this.#topics.values()].filter(({ sent, accepted }) => sent && accepted).map(({ handle }) => handle)
+  /** The link is over: nothing is attached from now on, whatever is still being checked. Gives the topics that were. */
+  close(): TopicHandle[] {
+    this.#closed = true
+    const attached = [...this.#topics.values()].filter(({ sent, accepted }) => sent && accepted)
+    this.#topics.clear()
+    return attached.map(({ handle }) => handle)
   }
 
   /** Puts a topic on the link, unless it is there already. */
   attach(handle: TopicHandle): void {
-    if (this.#topics.has(handle.name)) return
+    if (this.#closed || this.#topics.has(handle.name)) return
     this.#topics.set(handle.name, { handle, sent: false, accepted: undefined })
     this.#queue.run(() => this.#send(handle))
   }
@@ -70,7 +74,8 @@ export class Attachments {
     const detail = error?.toDetail()
     const value = create(DetachSchema, { topic: attachment.handle.topic, ...(detail && { error: detail }) })
     if (attachment.sent) void this.#options.link.sendControl({ case: 'detach', value })
-    this.#off(attachment, error ?? new MeshError(ErrorReason.LINK_CLOSED, 'this side left the swarm'))
+    const here = error ?? new MeshError(ErrorReason.LINK_CLOSED, 'this side left the swarm')
+    this.#off(attachment, here, error ?? new MeshError(ErrorReason.PEER_LEFT, 'the other peer left the swarm'))
   }
 
   /** Attach or Detach of the other side. */
@@ -110,19 +115,22 @@ export class Attachments {
       void this.#options.link.sendControl({ case: 'attach', value })
       this.#settle(attachment)
     } catch (error) {
+      if (this.#topics.get(handle.name) !== attachment) return
       this.#topics.delete(handle.name)
-      this.#off(attachment, MeshError.from(error))
+      const refusal = MeshError.from(error)
+      this.#off(attachment, refusal, refusal)
     }
   }
 
   async #receive({ topic, evidence, record }: Attach): Promise<void> {
     const name = toHex(topic)
     const handle = this.#options.handle(name)
-    if (!handle || this.#topics.size >= MAX_TOPICS) {
-      return this.#refuse(topic, new MeshError(ErrorReason.NOT_MEMBER, 'this peer is not in that swarm'))
-    }
+    if (this.#closed) return
+    if (!handle) return this.#refuse(topic, new MeshError(ErrorReason.NOT_MEMBER, 'this peer is not in that swarm'))
+    if (!this.#topics.has(name) && this.#topics.size >= MAX_TOPICS) return this.#refuse(topic, tooManyTopics())
     try {
       const verified = await this.#verify(handle, evidence, record)
+      if (this.#closed) return
       let attachment = this.#topics.get(name)
       if (!attachment) {
         attachment = { handle, sent: false, accepted: undefined }
@@ -132,6 +140,7 @@ export class Attachments {
       if (!attachment.sent) await this.#send(handle)
       else this.#settle(attachment)
     } catch (error) {
+      if (this.#closed) return
       const refusal = MeshError.from(error)
       if (this.#topics.has(name)) this.detach(name, refusal)
       else this.#refuse(topic, refusal)
@@ -156,7 +165,7 @@ export class Attachments {
   #refuse(topic: Uint8Array, error: MeshError): void {
     const value = create(DetachSchema, { topic, error: error.toDetail() })
     void this.#options.link.sendControl({ case: 'detach', value })
-    if (this.#topics.size === 0) this.#options.empty()
+    if (this.#topics.size === 0) this.#options.empty(error)
   }
 
   #remoteDetach({ topic, error }: Detach): void {
@@ -167,15 +176,24 @@ export class Attachments {
     const cause = error
       ? MeshError.fromDetail(error, 'the other peer refused the swarm on this link')
       : new MeshError(ErrorReason.PEER_LEFT, 'the other peer left the swarm')
-    this.#off(attachment, cause)
+    this.#off(attachment, cause, new MeshError(ErrorReason.LINK_CLOSED, 'no swarm uses the link any more'))
   }
 
   #settle(attachment: Attachment): void {
     if (attachment.sent && attachment.accepted) this.#options.attached(attachment.handle, attachment.accepted)
   }
 
-  #off(attachment: Attachment, error: MeshError): void {
+  /** `error` is for this side, `there` what the other side hears if the link ends with it. */
+  #off(attachment: Attachment, error: MeshError, there: MeshError): void {
     this.#options.detached(attachment.handle, error)
-    if (this.#topics.size === 0) this.#options.empty()
+    // A Detach frame would not leave any more.
+    if (this.#topics.size === 0) this.#options.empty(there)
   }
+}
+
+function tooManyTopics(): MeshError {
+  return new MeshError(ErrorReason.LIMIT_EXCEEDED, `more than ${MAX_TOPICS} topics on one link`, {
+    limit: 'topics_per_link',
+    limitValue: MAX_TOPICS,
+  })
 }

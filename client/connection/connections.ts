@@ -16,8 +16,9 @@ import { type PeerPayload, PeerPayloadSchema, type SealedSignal } from '@mesh/pr
 import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { OutgoingEnvelope } from '../signal/outbox.ts'
 import type { SignalSession } from '../signal/session.ts'
+import type { ConnectionContext } from './connection-context.ts'
 import { OrderedQueue } from './ordered-queue.ts'
-import { type ConnectionContext, PeerConnection } from './peer-connection.ts'
+import { PeerConnection } from './peer-connection.ts'
 import type { RtcFactory, RtcIceServer } from './rtc.ts'
 import type { TopicHandle } from './topic-handle.ts'
 import { Turns } from './turns.ts'
@@ -77,7 +78,7 @@ export class Connections {
       limits: () => options.session()?.limits,
       relayUp: options.relayUp,
       handle: (name) => this.#handles.get(name),
-      nextSeq: () => ++this.#lastSeq,
+      nextSignalSeq: () => ++this.#lastSeq,
       send: (to, topic, toSession, payload) => options.send({ to, topic, toSession, payload, ttlMs: HOLD_MS }),
       rtcTurn: () => attempts.take(),
       linkTurn: () => links.take(),

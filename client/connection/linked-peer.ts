@@ -1,11 +1,11 @@
-import type { LinkKeys, MeshError } from '@mesh/core'
-import { ErrorReason, MeshError as Failure, type Timer } from '@mesh/core'
+import { ErrorReason, type LinkKeys, MeshError, type Timer } from '@mesh/core'
 import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import type { Link, PathName } from '../link/index.ts'
 import { Attachments } from './attachments.ts'
+import type { ConnectionContext } from './connection-context.ts'
 import { DirectPath } from './direct-path.ts'
-import { OpenLink, type PacketCounts } from './open-link.ts'
-import type { ConnectionContext, PeerConnection } from './peer-connection.ts'
+import { type Generation, OpenLink, type PacketCounts } from './open-link.ts'
+import type { PeerConnection } from './peer-connection.ts'
 
 /** An open link to a peer with everything that lives and ends with it: the direct path and the attached topics. */
 export interface LinkedPeerOptions {
@@ -47,7 +47,6 @@ export class LinkedPeer {
         channel: (channel) => this.attachments.channel(channel),
         pathChanged: () => options.onChange(),
         directDead: (error) => this.direct.fail(error),
-        confirmed: () => {},
         closed: (error) => this.#onClosed(options, error),
       },
     })
@@ -76,10 +75,10 @@ export class LinkedPeer {
       },
       detached: (handle, error) => handle.detached(connection, error),
       channel: (handle, channel) => handle.channel(connection, channel),
-      empty: () => this.close(new Failure(ErrorReason.LINK_CLOSED, 'no swarm uses the link any more')),
+      empty: (error) => this.close(error),
     })
     this.#admission = context.clock.schedule(ADMIT_TIMEOUT_MS, () => {
-      this.close(new Failure(ErrorReason.LINK_TIMEOUT, `the peer attached no swarm within ${ADMIT_TIMEOUT_MS} ms`))
+      this.close(new MeshError(ErrorReason.LINK_TIMEOUT, `the peer attached no swarm within ${ADMIT_TIMEOUT_MS} ms`))
     })
   }
 
@@ -114,8 +113,14 @@ export class LinkedPeer {
     this.#open.receiveRelayed(connectionId, packets)
   }
 
-  rekey(connectionId: Uint8Array, keys: LinkKeys, confirmed: boolean): void {
-    this.#open.rekey(connectionId, keys, confirmed)
+  /** True when packets of this connection belong to the link. */
+  knows(connectionId: Uint8Array): boolean {
+    return this.#open.knows(connectionId)
+  }
+
+  /** See OpenLink.rekey. */
+  rekey(next: Generation, replaced: Uint8Array | undefined): void {
+    this.#open.rekey(next, replaced)
   }
 
   close(error: MeshError): void {
@@ -124,14 +129,14 @@ export class LinkedPeer {
 
   async #sendRelay({ context, connection, topicForRelay }: LinkedPeerOptions, payload: Uint8Array): Promise<void> {
     const topic = topicForRelay()
-    if (!topic) throw new Failure(ErrorReason.RECIPIENT_ABSENT, 'the peer is in no topic of ours any more')
+    if (!topic) throw new MeshError(ErrorReason.RECIPIENT_ABSENT, 'the peer is in no topic of ours any more')
     await context.send(connection.key, topic, ANY_SESSION, payload)
   }
 
   #onClosed({ context, onClosed, connection }: LinkedPeerOptions, error: MeshError): void {
     this.#admission.cancel()
     context.closing(this.#open.finish().then(() => this.direct.close()))
-    const attached = this.attachments.attachedHandles()
+    const attached = this.attachments.close()
     onClosed(error)
     for (const handle of attached) handle.detached(connection, error)
   }

@@ -25,12 +25,11 @@ export interface OpenLinkOptions {
   readonly effects: Pick<LinkEffects, 'control' | 'channel' | 'closed'> & {
     pathChanged(path: PathName | undefined): void
     directDead(error: MeshError): void
-    /** The first packet of the other side opened: the keys are confirmed. */
-    confirmed(): void
   }
 }
 
-interface Generation {
+/** Keys of one handshake. */
+export interface Generation {
   readonly connectionId: Uint8Array
   readonly keys: LinkKeys
 }
@@ -46,6 +45,7 @@ export interface PacketCounts {
 
 /** 1,024 packets of 16 KiB: more than any window, so only a flood meets it. */
 const MAX_PENDING_PACKETS = 1_024
+/** The keys in force, those about to replace them, and those before, for packets still on their way. */
 const MAX_GENERATIONS = 3
 /** 16 packets in the data channel's own queue keep it busy through a busy event loop; fairness is decided before. */
 const DIRECT_HIGH_BYTES = 256 * 1024
@@ -63,7 +63,6 @@ export class OpenLink {
   #channel: RtcDataChannel | undefined
   #sealingBytes = 0
   #directFull = false
-  #confirmed = false
 
   constructor(options: OpenLinkOptions) {
     const { clock, role, connectionId, keys, limits, effects } = options
@@ -114,11 +113,16 @@ export class OpenLink {
     return this.#receiving.some((generation) => equalBytes(generation.connectionId, connectionId))
   }
 
-  /** Adds keys. `confirmed`: the other side has them already, so seal with them from now on. */
-  rekey(connectionId: Uint8Array, keys: LinkKeys, confirmed: boolean): void {
-    const generation = { connectionId, keys }
-    this.#receiving = [generation, ...this.#receiving].slice(0, MAX_GENERATIONS)
-    if (confirmed) this.#sending = generation
+  /**
+   * Calling side: both have the new keys, so packets are sealed with them from now on. Answering side: `replaced` is the
+   * connection the caller says it is at, so from now on that is sealed with; the new keys follow when a packet of them opens.
+   */
+  rekey(next: Generation, replaced: Uint8Array | undefined): void {
+    const known = replaced && this.#receiving.find(({ connectionId }) => equalBytes(connectionId, replaced))
+    this.#sending = replaced ? (known ?? this.#sending) : next
+    // Keys the caller never used are of no use to anybody: their call was given up.
+    const older = this.#receiving.slice(known ? this.#receiving.indexOf(known) : 0)
+    this.#receiving = [next, ...older].slice(0, MAX_GENERATIONS)
   }
 
   /** Packets that came through the server. */
@@ -132,7 +136,9 @@ export class OpenLink {
     this.#channel = channel
     channel.bufferedAmountLowThreshold = DIRECT_LOW_BYTES
     channel.addEventListener('bufferedamountlow', () => this.#directReady())
-    channel.addEventListener('message', ({ data }) => this.#receiveDirect(data))
+    channel.addEventListener('message', ({ data }) => {
+      if (this.#channel === channel) this.#receiveDirect(data)
+    })
     this.link.ping('direct').then(
       () => {
         if (this.#channel === channel) this.link.setPath('direct', { usable: true })
@@ -190,12 +196,18 @@ export class OpenLink {
     this.counts.sent++
     const size = bodySize(body)
     this.#sealingBytes += size
-    this.#outbound.direct.settle(sealBody(this.#sending.keys, body), (packet) => {
-      this.#sealingBytes -= size
+    const sealed = sealBody(this.#sending.keys, body)
+    this.#outbound.direct.settle(sealed, (packet) => {
       // A channel that ended takes its packets with it; the link sends them again on the next path.
       if (channel.readyState === 'open') channel.send(encodePacket(packet))
       this.#directReady()
     })
+    // Apart from the delivery, which a failed seal or a full queue does without.
+    const counted = () => {
+      this.#sealingBytes -= size
+      this.#directReady()
+    }
+    sealed.then(counted, counted)
     this.#directFull = this.#sealingBytes + channel.bufferedAmount >= DIRECT_HIGH_BYTES
     return !this.#directFull
   }
@@ -221,10 +233,6 @@ export class OpenLink {
       this.counts.received++
       // A packet under newer keys proves that the other side has them.
       if (this.#receiving.indexOf(generation) < this.#receiving.indexOf(this.#sending)) this.#sending = generation
-      if (!this.#confirmed) {
-        this.#confirmed = true
-        this.#options.effects.confirmed()
-      }
       this.link.receive(path, body)
     })
   }
@@ -238,16 +246,17 @@ export class OpenLink {
 /** One round trip through a server far away; who is not reached by then hears it from the directory. */
 const GOODBYE_GRACE_MS = 250
 
+/** Rejects with LINK_REPLAY when any key says so, otherwise as the last key does. */
 async function openWithAny(
   generations: readonly Generation[],
   packet: Packet,
 ): Promise<{ body: PacketBody; generation: Generation }> {
-  let failure: unknown
+  let failure: MeshError | undefined
   for (const generation of generations) {
     try {
       return { body: await openPacket(generation.keys, packet), generation }
     } catch (error) {
-      failure = error
+      if (failure?.reason !== ErrorReason.LINK_REPLAY) failure = MeshError.from(error)
     }
   }
   throw failure

@@ -3,10 +3,7 @@ import { ErrorReason, type LinkKeys, MeshError } from '@mesh/core'
 import { type PacketBody, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { type Packet, PacketSchema, PeerPayloadSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 
-/**
- * Packets between a link (plain bodies) and its paths (bytes). Sealing and opening are asynchronous, so both keep a queue:
- * bodies leave in the order they were given, and arrive in the order their packets came.
- */
+/** Packets between a link (plain bodies) and its paths (bytes). */
 
 /** Serialised Packet, as one data-channel message carries it. */
 export function encodePacket(packet: Packet): Uint8Array {

@@ -27,8 +27,15 @@ export class Wants {
     return undefined
   }
 
+  get(handle: TopicHandle): Want | undefined {
+    return this.#wants.get(handle.name)
+  }
+
+  /** The peer is wanted, and reachable by this record; a newer one that is known already stays. */
   set(handle: TopicHandle, record: VerifiedRecord): void {
-    this.#wants.set(handle.name, { handle, record, listed: true })
+    const known = this.#wants.get(handle.name)?.record
+    const newest = known && known.record.seq > record.record.seq ? known : record
+    this.#wants.set(handle.name, { handle, record: newest, listed: true })
   }
 
   /** False when the peer is not wanted in that topic. */
