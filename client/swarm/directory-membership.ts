@@ -29,11 +29,13 @@ export interface DirectoryMembershipOptions {
   readonly random: Random
   readonly state: Uint8Array
   readonly onJoined: (response: JoinResponse) => void
-  /** A failed try. Those that are not retryable end the loop. */
+  /** A failed try. One that is not retryable is not repeated before something changes. */
   readonly onError: (error: MeshError) => void
 }
 
 const RECORD_TTL_MS = 900_000
+/** How far a server may push the seq ahead of its clock: further is no mistake of a clock, and would outlive this server. */
+const MAX_SEQ_AHEAD_MS = 24 * 3_600_000
 const BACKOFF = { initialMs: 250, maxMs: 30_000, floorMs: 50 }
 
 export class DirectoryMembership {
@@ -71,6 +73,11 @@ export class DirectoryMembership {
     if (!this.#running) void this.#run()
   }
 
+  /** The signaling connection is up: joins, unless that is done or under way. */
+  resume(): void {
+    if (!this.joined && !this.#running) this.refresh()
+  }
+
   setState(state: Uint8Array): void {
     this.#state = state
     this.refresh()
@@ -91,16 +98,11 @@ export class DirectoryMembership {
   /** Never rejects: what fails is reported, and tried again if that can help. */
   async #run(): Promise<void> {
     this.#running = true
-    try {
-      while (this.#wanted && this.#again) {
-        this.#again = false
-        await this.#join()
-      }
-    } catch (cause) {
-      this.#onError(MeshError.from(cause))
-    } finally {
-      this.#running = false
+    while (this.#wanted && this.#again) {
+      this.#again = false
+      await this.#join().catch((cause: unknown) => this.#onError(MeshError.from(cause)))
     }
+    this.#running = false
   }
 
   async #join(): Promise<void> {
@@ -109,24 +111,32 @@ export class DirectoryMembership {
     if (!session || signal.state.kind === 'closed') return
     const signed = await this.#sign(MembershipKind.JOIN, session)
     this.#record = { signed, session }
-    const response = await signal.join(signed, 0)
-    if (!this.#wanted) return
+    const response = await signal.join(signed, 0).catch((error: MeshError) => {
+      // Signed for a session that was another one by the time it was sent.
+      if (!signal.session || equalBytes(signal.session.id, session.id)) throw error
+      this.#again = true
+    })
+    if (!response || !this.#wanted) return
     this.#joinedSession = session.id
     this.#backoff.reset()
-    this.#later((RECORD_TTL_MS * 2) / 3)
+    this.#later((recordTtlMs(session) * 2) / 3)
     onJoined(response)
   }
 
   #onError(error: MeshError): void {
     if (!this.#wanted) return
     // Another life of this peer counted further, or the clock went back: go on above it.
-    if (error.reason === ErrorReason.RECORD_STALE && error.value !== undefined) {
+    if (error.reason === ErrorReason.RECORD_STALE && this.#mayGoOnAbove(error.value)) {
       this.#seq = error.value
       return this.#later(this.#backoff.next())
     }
     this.#options.onError(error)
     // Without a session there is nothing to try; the next one calls refresh().
     if (error.retryable && this.#options.signal.session) this.#later(Math.max(this.#backoff.next(), error.retryAfterMs))
+  }
+
+  #mayGoOnAbove(seq: bigint | undefined): seq is bigint {
+    return seq !== undefined && seq <= nextSeq(0n, this.#options.signal.wallMs() + MAX_SEQ_AHEAD_MS)
   }
 
   #later(delayMs: number): void {
@@ -144,11 +154,17 @@ export class DirectoryMembership {
       sessionId: session.id,
       seq: this.#seq,
       issuedAtMs: wallMs,
-      ttlMs: Math.min(RECORD_TTL_MS, session.limits?.maxRecordTtlMs || RECORD_TTL_MS),
+      ttlMs: recordTtlMs(session),
       sessionKey: session.sessionKey.publicKey,
       homeKey: session.serverKey,
       sessionOrder: session.order,
       state: this.#state,
     })
   }
+}
+
+/** 15 minutes, or what the server allows. */
+function recordTtlMs({ limits }: SignalSession): number {
+  const ttlMs = Math.max(RECORD_TTL_MS, limits?.minRecordTtlMs ?? 0)
+  return limits?.maxRecordTtlMs ? Math.min(ttlMs, limits.maxRecordTtlMs) : ttlMs
 }

@@ -157,7 +157,7 @@ export class Roster {
     const peer = this.#known.get(formatPeerId(key))
     if (!peer || peer.attached || view.members.has(toHex(key)) || this.#missing.has(toHex(key))) return
     this.#known.delete(peer.id)
-    connections.get(key)?.unwant(handle())
+    connections.get(key)?.unwant(handle(), new MeshError(ErrorReason.LINK_CLOSED, 'the directory lists you no more'))
     peer.leave(new MeshError(ErrorReason.PEER_LEFT, `${peer.id} left the swarm`))
     if (this.#joined.delete(peer.id)) emit('leave', peer)
   }

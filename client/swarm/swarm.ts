@@ -267,7 +267,7 @@ export class Swarm {
   connected(): void {
     if (this.#status === 'closed') return
     if (this.#directory.joined) this.#setStatus('joined')
-    else this.#directory.refresh()
+    else this.#directory.resume()
   }
 
   /** @internal */
