@@ -23,7 +23,7 @@ export {
 // For applications
 export type { MeshErrorOptions } from './error.ts'
 export { ErrorReason, MeshError } from './error.ts'
-export type { SigningKey } from './identity/ed25519.ts'
+export type { Ed25519Verify, SigningKey } from './identity/ed25519.ts'
 // For adapters: keys, statements, sessions
 export {
   checkPublicKey,

@@ -67,6 +67,21 @@ export function checkPublicKey(publicKey: Uint8Array): void {
 }
 
 /**
+ * A runtime's own verification of an Ed25519 signature, cofactorless. May throw or reject for a key it cannot read. WebCrypto
+ * is the default; a server, which verifies for everybody, passes one that needs no round trip through a thread pool.
+ */
+export type Ed25519Verify = (
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+) => boolean | Promise<boolean>
+
+const webCryptoVerify: Ed25519Verify = async (publicKey, message, signature) => {
+  const key = await crypto.subtle.importKey('raw', forWebCrypto(publicKey), 'Ed25519', false, ['verify'])
+  return crypto.subtle.verify('Ed25519', key, forWebCrypto(signature), forWebCrypto(message))
+}
+
+/**
  * Strict verification: canonical S (S < L), canonical A and R that are not of small order, then the runtime's
  * cofactorless equation. False for anything else, whatever is wrong; never throws for bad input.
  */
@@ -74,17 +89,16 @@ export async function verifyStrict(
   publicKey: Uint8Array,
   message: Uint8Array,
   signature: Uint8Array,
+  native: Ed25519Verify = webCryptoVerify,
 ): Promise<boolean> {
   if (signature.length !== 64) return false
   if (ed25519PointFault(publicKey) !== undefined) return false
   if (ed25519PointFault(signature.subarray(0, 32)) !== undefined) return false
   if (!isCanonicalScalar(signature.subarray(32))) return false
-  let key: CryptoKey
   try {
-    key = await crypto.subtle.importKey('raw', forWebCrypto(publicKey), 'Ed25519', false, ['verify'])
+    return await native(publicKey, message, signature)
   } catch {
     // Some runtimes decompress the point on import: y with no x on the curve is a bad key, and a false here.
     return false
   }
-  return crypto.subtle.verify('Ed25519', key, forWebCrypto(signature), forWebCrypto(message))
 }

@@ -3,7 +3,7 @@ import type { SessionGrant, SessionProof, SignedStatement } from '@mesh/protocol
 import { SessionGrantSchema, SessionProofSchema, SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { equalBytes } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
-import type { SigningKey } from './ed25519.ts'
+import type { Ed25519Verify, SigningKey } from './ed25519.ts'
 import { signStatement, verifyStatement } from './statement.ts'
 
 /**
@@ -73,12 +73,12 @@ export async function signSessionProof(key: SigningKey, fields: SessionProofFiel
  */
 export async function verifySessionProof(
   signed: SignedStatement,
-  expect: { serverKey: Uint8Array; origins: (origin: string) => boolean },
+  expect: { serverKey: Uint8Array; origins: (origin: string) => boolean; verify?: Ed25519Verify },
 ): Promise<SessionProof> {
   const statement = boundedStatement(signed)
   const proof = parse(() => fromBinary(SessionProofSchema, statement))
   checkProofShape(proof)
-  await verifyStatement(proof.peerKey, 'session-client', statement, signed.signature)
+  await verifyStatement(proof.peerKey, 'session-client', statement, signed.signature, expect.verify)
   if (!equalBytes(proof.serverKey, expect.serverKey)) {
     throw new MeshError(ErrorReason.SERVER_KEY_MISMATCH, 'The proof was made for another server')
   }

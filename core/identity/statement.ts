@@ -1,7 +1,7 @@
 import { concatBytes, utf8Encode } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
 import type { SigningKey } from './ed25519.ts'
-import { checkPublicKey, verifyStrict } from './ed25519.ts'
+import { checkPublicKey, type Ed25519Verify, verifyStrict } from './ed25519.ts'
 
 /**
  * What a signature is about. The name is inside what is signed, so a signature made for one purpose is worthless for
@@ -36,12 +36,13 @@ export async function verifyStatement(
   name: StatementName,
   bytes: Uint8Array,
   signature: Uint8Array,
+  native?: Ed25519Verify,
 ): Promise<void> {
   checkPublicKey(publicKey)
   if (signature.length !== 64) {
     throw new MeshError(ErrorReason.SIGNATURE_INVALID, `A signature has 64 bytes, not ${signature.length}`)
   }
-  if (!(await verifyStrict(publicKey, statementBytes(name, bytes), signature))) {
+  if (!(await verifyStrict(publicKey, statementBytes(name, bytes), signature, native))) {
     throw new MeshError(ErrorReason.SIGNATURE_INVALID, `The "${name}" statement is not signed by its key`)
   }
 }

@@ -4,7 +4,7 @@ import { MembershipKind, MembershipRecordSchema, SignedRecordSchema } from '@mes
 import { equalBytes, isAllZero } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
 import { x25519KeyFault } from '../identity/curve25519.ts'
-import type { SigningKey } from '../identity/ed25519.ts'
+import type { Ed25519Verify, SigningKey } from '../identity/ed25519.ts'
 import { signStatement, verifyStatement } from '../identity/statement.ts'
 import type { Limits } from '../limits.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
@@ -56,6 +56,8 @@ export interface RecordExpectations {
   sessionId?: Uint8Array
   kind?: MembershipKind
   limits?: Partial<Limits>
+  /** Default: WebCrypto. */
+  verify?: Ed25519Verify
 }
 
 /** Writes and signs a record. Refuses to sign what every reader would refuse, with the same reasons. */
@@ -95,7 +97,7 @@ export async function verifyRecord(signed: SignedRecord, expect: RecordExpectati
   const bytes = Uint8Array.from(signed.record)
   const record = parse(bytes)
   checkShape(record, limits)
-  await verifyStatement(record.peerKey, 'membership', bytes, signed.signature)
+  await verifyStatement(record.peerKey, 'membership', bytes, signed.signature, expect.verify)
   checkExpectations(record, expect)
   const expiresAtMs = checkTimes(record, expect.nowMs, limits.clockSkewMs)
   const copy = create(SignedRecordSchema, { record: bytes, signature: Uint8Array.from(signed.signature) })

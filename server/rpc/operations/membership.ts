@@ -21,6 +21,7 @@ import type {
 import { byteKey } from '../../byte-key.ts'
 import type { Call } from '../../http/call.ts'
 import { limitError, type ServerLimits } from '../../limits/server-limits.ts'
+import { nodeVerify } from '../../session/node-verify.ts'
 import { type Session, sessionEndError } from '../../session/session.ts'
 import { authenticate } from './authenticate.ts'
 import type { SignalCore } from './signal-core.ts'
@@ -93,6 +94,7 @@ async function verifyOwn(
 ): Promise<VerifiedRecord> {
   if (signed === undefined) throw new MeshError(ErrorReason.RECORD_MALFORMED, 'the request has no record')
   const record = await verifyRecord(signed, {
+    verify: nodeVerify,
     nowMs: core.clock.wallMs(),
     peerKey: session.peerKey,
     sessionId: session.id,

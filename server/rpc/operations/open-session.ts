@@ -10,6 +10,7 @@ import {
 import { byteKey } from '../../byte-key.ts'
 import type { Call } from '../../http/call.ts'
 import type { ServerLimits } from '../../limits/server-limits.ts'
+import { nodeVerify } from '../../session/node-verify.ts'
 import type { Session } from '../../session/session.ts'
 import { authenticate, refuseWhileDraining } from './authenticate.ts'
 import type { SignalCore } from './signal-core.ts'
@@ -40,7 +41,7 @@ export async function openSession(
   core.addressQuota.take(call.remoteAddress)
   if (request.proof === undefined) throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'OpenSession needs a proof')
   const origins = (origin: string): boolean => isOwnOrigin(origin, call)
-  const proof = await verifySessionProof(request.proof, { serverKey: core.key.publicKey, origins })
+  const proof = await verifySessionProof(request.proof, { serverKey: core.key.publicKey, origins, verify: nodeVerify })
   core.challenges.spend(proof.challenge)
   const renewed = renewable(core, call, request.token, proof.peerKey)
   renewed?.renew(proof.sessionOrder)
