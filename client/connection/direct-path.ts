@@ -47,6 +47,7 @@ export class DirectPath {
   #retry: Timer | undefined
   #endTurn: (() => void) | undefined
   #enabled = false
+  #closed = false
   state: DirectState = 'off'
   lastError: MeshError | undefined
   candidates: CandidateCounts = { local: 0, remote: 0 }
@@ -63,7 +64,7 @@ export class DirectPath {
 
   /** The other peer is admitted: WebRTC may begin. */
   enable(): void {
-    if (this.#enabled) return
+    if (this.#enabled || this.#closed) return
     this.#enabled = true
     if (this.#options.offerer) void this.#start()
   }
@@ -78,19 +79,11 @@ export class DirectPath {
     if (signal.attempt > this.#number) {
       if (offerer || signal.signal.case !== 'offer') return
       if (!factory) return this.#refuse(signal.attempt)
-      this.#end()
+      this.#replace()
       this.#number = signal.attempt
       this.#open(factory)
     }
     this.#attempt?.receive(signal.signal)
-  }
-
-  /** Tries again now: the network changed, or the application asks. */
-  retry(): void {
-    if (!this.#enabled || this.state === 'open' || this.state === 'connecting') return
-    this.#tries = 0
-    if (this.#options.offerer) this.#again(0)
-    else this.#signal({ case: 'request', value: { $typeName: 'mesh.peer.v1.RtcRequest' } })
   }
 
   /** The link found the channel dead. */
@@ -100,7 +93,10 @@ export class DirectPath {
     this.#onEnd(error)
   }
 
+  /** Ends the channel and tries for no other. Idempotent. */
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.#enabled = false
     this.#end()
     this.#set('off')
@@ -158,12 +154,11 @@ export class DirectPath {
     this.lastError = error
     this.#set('waiting')
     if (wasOpen) {
-      if (clock.monotonicMs() - this.#openedAtMs > STABLE_MS) this.#tries = 0
+      if (clock.monotonicMs() - this.#openedAtMs > STABLE_MS) this.#startOver()
       this.#options.onDown(error)
     } else {
       this.#signal({ case: 'failure', value: error.toDetail() })
     }
-    if (this.#tries === 0) this.#quick.reset()
     if (error.reason === ErrorReason.RTC_UNAVAILABLE) return this.#set('off')
     if (!offerer) {
       if (wasOpen) this.#signal({ case: 'request', value: { $typeName: 'mesh.peer.v1.RtcRequest' } })
@@ -175,9 +170,22 @@ export class DirectPath {
   #again(delayMs: number): void {
     this.#retry?.cancel()
     this.#retry = this.#options.clock.schedule(delayMs, () => {
-      this.#end()
+      this.#replace()
       if (this.#enabled) void this.#start()
     })
+  }
+
+  /** Makes room for the next attempt. The other side has given up a channel that still looks open here. */
+  #replace(): void {
+    const wasOpen = this.state === 'open'
+    this.#end()
+    if (wasOpen) this.#options.onDown(new MeshError(ErrorReason.ICE_FAILED, 'the other side asks for a new channel'))
+  }
+
+  #startOver(): void {
+    this.#tries = 0
+    this.#quick.reset()
+    this.#slow.reset()
   }
 
   /** This side cannot do WebRTC: say so, or the offerer keeps trying. */

@@ -19,8 +19,10 @@ export interface RelayPathOptions {
   readonly onFailure: (error: MeshError) => void
 }
 
-/** 48 KiB of packets leave room for framing within a 64 KiB envelope. */
+/** Packets and their framing in one envelope: three of the largest, well within 64 KiB. */
 const MAX_BATCH_BYTES = 48 * 1024
+/** Number, tags and lengths of one packet in RelayedPackets. */
+const PACKET_OVERHEAD_BYTES = 20
 /** 4 envelopes: what is beyond waits in the link, where it can still change path. */
 const MAX_QUEUED_BYTES = 4 * MAX_BATCH_BYTES
 const MAX_IN_FLIGHT = 4
@@ -35,6 +37,7 @@ export class RelayPath {
   #full = false
   #timer: Timer | undefined
   #flushing = false
+  #closed = false
   #drained: (() => void)[] = []
 
   constructor(options: RelayPathOptions) {
@@ -55,8 +58,9 @@ export class RelayPath {
   }
 
   push(connectionId: Uint8Array, packet: Packet): void {
+    if (this.#closed) return
     this.#queue.push({ connectionId, packet })
-    this.#queuedBytes += packet.sealed.length
+    this.#queuedBytes += packetBytes(packet)
     if (this.#queuedBytes >= MAX_QUEUED_BYTES) this.#full = true
     if (this.#flushing) return
     this.#flushing = true
@@ -70,11 +74,12 @@ export class RelayPath {
     return new Promise((resolve) => this.#drained.push(resolve))
   }
 
+  /** Drops what is queued, and whatever is pushed later. */
   close(): void {
+    this.#closed = true
     this.#timer?.cancel()
     this.#queue = []
     this.#queuedBytes = 0
-    this.#flushing = true
   }
 
   #flush(): void {
@@ -98,7 +103,7 @@ export class RelayPath {
     const packets: Packet[] = []
     let bytes = 0
     for (const entry of this.#queue) {
-      const size = entry.packet.sealed.length
+      const size = packetBytes(entry.packet)
       if (entry.connectionId !== connectionId || (packets.length > 0 && bytes + size > MAX_BATCH_BYTES)) break
       packets.push(entry.packet)
       bytes += size
@@ -111,9 +116,13 @@ export class RelayPath {
       .catch((error: MeshError) => this.#options.onFailure(error))
       .finally(() => {
         this.#inFlight--
-        if (!this.#flushing) this.#flush()
+        if (!this.#flushing && !this.#closed) this.#flush()
         if (this.#queue.length > 0 || this.#inFlight > 0) return
         for (const resolve of this.#drained.splice(0)) resolve()
       })
   }
+}
+
+function packetBytes({ sealed }: Packet): number {
+  return sealed.length + PACKET_OVERHEAD_BYTES
 }

@@ -24,7 +24,10 @@ export interface RtcAttemptOptions {
 export const RTC_TIMEOUT_MS = 10_000
 const CHANNEL_ID = 0
 const MAX_SDP_BYTES = 16 * 1024
+/** Candidates and ends of them taken from the other side. */
 const MAX_CANDIDATES = 64
+/** STUN error codes of a TURN server that does not take the credentials (RFC 8656 §19, RFC 8489 §14.8). */
+const TURN_REFUSALS: ReadonlySet<number> = new Set([401, 403, 437, 438, 441])
 
 export interface CandidateCounts {
   local: number
@@ -40,6 +43,10 @@ export class RtcAttempt {
   #remoteApplied = false
   #ended = false
   #opened = false
+  #turnRefused = false
+  #received = 0
+  /** The connection exists, or will not any more. */
+  readonly #ready = Promise.withResolvers<void>()
 
   constructor(options: RtcAttemptOptions) {
     this.#options = options
@@ -64,16 +71,20 @@ export class RtcAttempt {
     this.#ready.resolve()
   }
 
-  readonly #ready = Promise.withResolvers<void>()
-
   async #begin(): Promise<void> {
     const { factory, configuration, offerer, signal } = this.#options
-    const connection = await factory.create(configuration)
+    const connection = await factory.create(configuration).catch((cause: unknown) => {
+      if (cause instanceof MeshError) throw cause
+      throw new MeshError(ErrorReason.RTC_UNAVAILABLE, 'WebRTC refused its configuration', { cause })
+    })
     if (this.#ended) return connection.close()
     this.#connection = connection
     connection.addEventListener('icecandidate', ({ candidate }) => {
       if (candidate && candidate.candidate !== '') this.candidates.local++
       if (!this.#ended) signal({ case: 'candidate', value: toWire(candidate) })
+    })
+    connection.addEventListener('icecandidateerror', ({ errorCode }) => {
+      if (TURN_REFUSALS.has(errorCode)) this.#turnRefused = true
     })
     connection.addEventListener('connectionstatechange', () => this.#onState(connection))
     this.#watch(connection.createDataChannel('mesh', { negotiated: true, id: CHANNEL_ID, ordered: true }))
@@ -119,7 +130,8 @@ export class RtcAttempt {
   }
 
   #addCandidate(connection: RtcConnection, value: { candidate: string; sdpMid: string; sdpMLineIndex: number }): void {
-    if (value.candidate !== '' && ++this.candidates.remote > MAX_CANDIDATES) return
+    if (value.candidate !== '') this.candidates.remote++
+    if (++this.#received > MAX_CANDIDATES) return
     const candidate = { candidate: value.candidate, sdpMid: value.sdpMid, sdpMLineIndex: value.sdpMLineIndex }
     if (!this.#remoteApplied) this.#early.push(candidate)
     else addCandidate(connection, candidate)
@@ -156,6 +168,9 @@ export class RtcAttempt {
   /** What kept the attempt from opening, as far as this side can tell. */
   #timeoutCause(): MeshError {
     if (this.#opened) return ended('the connection failed')
+    if (this.#turnRefused) {
+      return rtcError(ErrorReason.RELAY_CREDENTIALS, 'a TURN server refused the credentials, and nothing else worked')
+    }
     const { local, remote } = this.candidates
     if (local === 0 || remote === 0) {
       const side = local === 0 ? 'this side' : 'the other side'
