@@ -36,6 +36,10 @@ export function partyUrl(url: URL, text: string): string {
 /** What is wrong with a party somebody typed; undefined when nothing is. */
 export function partyProblem(text: string): string | undefined {
   if (text.trim() === '') return 'Give the party a name.'
+  const [, kind, digits] = /^(key|topic)\/(.*)$/.exec(text.trim()) ?? []
+  if (digits !== undefined && !/^[0-9a-f]{64}$/i.test(digits)) {
+    return `After "${kind}/" stand 64 hexadecimal digits; here are ${digits.length} characters.`
+  }
   try {
     parsePartyText(text)
     return undefined

@@ -38,8 +38,9 @@ describe('the delivery of a message', () => {
 
 test('the status says why it waits', () => {
   expect(describeStatus({ kind: 'joined' }).tone).toBe('good')
-  expect(describeStatus({ kind: 'joining' }).words).toBe('Joining the party…')
-  expect(describeStatus({ kind: 'reconnecting', why: 'The server does not answer.' }).words).toBe(
+  expect(describeStatus({ kind: 'joining' }).why).toBe('')
+  expect(describeStatus({ kind: 'joining', why: 'No.' }).why).toBe('No. Trying again…')
+  expect(describeStatus({ kind: 'reconnecting', why: 'The server does not answer.' }).why).toBe(
     'The server does not answer. Direct connections go on; trying again…',
   )
 })

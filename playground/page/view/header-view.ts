@@ -21,6 +21,7 @@ export class HeaderView {
   readonly #face = element('span', { class: 'face' })
   readonly #id = copyButton('', () => this.#state?.self.id ?? '', { class: 'quiet id-copy' })
   readonly #status = element('p', { class: 'status', role: 'status' })
+  readonly #why = element('p', { class: 'why', role: 'status' })
   #state: PageState | undefined
 
   constructor(actions: PageActions) {
@@ -32,6 +33,7 @@ export class HeaderView {
       this.#partyForm(),
       this.#identityForm(),
       this.#status,
+      this.#why,
     )
   }
 
@@ -45,9 +47,10 @@ export class HeaderView {
       setAttributes(this.#id.node, { title: state.self.id, 'aria-label': `Copy your id, ${state.self.id}` })
     }
     if (document.activeElement !== this.#name) this.#name.value = state.self.name
-    const { words, tone } = describeStatus(state.room.status)
+    const { words, why, tone } = describeStatus(state.room.status)
     setText(this.#status, words)
-    setAttributes(this.#status, { 'data-tone': tone })
+    setText(this.#why, why)
+    for (const node of [this.#status, this.#why]) setAttributes(node, { 'data-tone': tone })
   }
 
   #partyForm(): HTMLFormElement {
@@ -97,17 +100,25 @@ export class HeaderView {
   }
 }
 
-/** Where things stand, in words. */
-export function describeStatus(status: RoomStatus): { readonly words: string; readonly tone: 'good' | 'wait' | 'bad' } {
+/** Where things stand, in words; `why` says more when something is not as it should be. */
+export function describeStatus(status: RoomStatus): {
+  readonly words: string
+  readonly why: string
+  readonly tone: 'good' | 'wait' | 'bad'
+} {
   switch (status.kind) {
     case 'joined':
-      return { words: 'In the party', tone: 'good' }
+      return { words: 'In the party', why: '', tone: 'good' }
     case 'joining':
-      return { words: status.why ? `${status.why} Trying again…` : 'Joining the party…', tone: 'wait' }
+      return { words: 'Joining', why: status.why ? `${status.why} Trying again…` : '', tone: 'wait' }
     case 'reconnecting':
-      return { words: `${status.why} Direct connections go on; trying again…`.trimStart(), tone: 'wait' }
+      return {
+        words: 'Reconnecting',
+        why: `${status.why} Direct connections go on; trying again…`.trimStart(),
+        tone: 'wait',
+      }
     case 'failed':
-      return { words: status.why, tone: 'bad' }
+      return { words: 'Not connected', why: status.why, tone: 'bad' }
   }
 }
 

@@ -131,6 +131,14 @@ describe('the playground page', () => {
     await bob.directTo('Ada')
   })
 
+  test('takes whoever follows a broken address to the default party, and says why', async () => {
+    const guest = await Tab.open(context, `${url}#key/abcd`)
+    await guest.hears('The address names no party. After "key/" stand 64 hexadecimal digits; here are 4 characters.')
+    await guest.directTo('Resident')
+    expect(guest.complaints).toEqual([])
+    await guest.page.close()
+  })
+
   test('has not complained on its console', () => {
     expect([...ada.complaints, ...bob.complaints]).toEqual([])
   })
@@ -138,6 +146,7 @@ describe('the playground page', () => {
   test('goes on without the server, says why it waits, and is whole again when the server is back', async () => {
     await playground.end('SIGKILL')
     await ada.page.getByRole('status').getByText('The server does not answer.').waitFor()
+    expect([await ada.overflow(), await bob.overflow()].every((pixels) => pixels <= 0)).toBe(true)
     await bob.say('Still talking')
     await ada.hears('Still talking')
     playground.restart('--port', new URL(url).port)
