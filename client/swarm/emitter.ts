@@ -14,8 +14,15 @@ export class Emitter<Events extends Record<string, unknown>> {
       listeners = new Set()
       this.#listeners.set(name, listeners)
     }
-    listeners.add(listener)
-    return () => listeners.delete(listener)
+    // One registration each, also for a listener that is given twice.
+    const registered = (event: Events[Name]) => listener(event)
+    listeners.add(registered)
+    return () => listeners.delete(registered)
+  }
+
+  /** Whether anybody listens. */
+  has(name: keyof Events): boolean {
+    return (this.#listeners.get(name)?.size ?? 0) > 0
   }
 
   emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {

@@ -1,4 +1,4 @@
-import { decideRecord, equalBytes, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
+import { decideRecord, ErrorReason, equalBytes, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
 import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import {
   type Departure,
@@ -12,7 +12,7 @@ import {
  * is verified here, the highest seq of a peer wins, and a departure counts only for the session it names.
  *
  * Join answers and events travel separately, so an answer may describe the topic as it was before an event that is already
- * handled; the topic's revision tells, and departures newer than the answer are kept out of it.
+ * handled; the topic's revision tells. What an event newer than the answer said of a peer, the answer does not change.
  */
 export type MemberChange =
   | { readonly kind: 'joined' | 'updated'; readonly record: VerifiedRecord }
@@ -36,6 +36,8 @@ const MAX_DEPARTED = 1_024
 export class MembershipView {
   readonly #options: MembershipViewOptions
   readonly #members = new Map<string, VerifiedRecord>()
+  /** Revision at which each member was heard of last. */
+  readonly #revisions = new Map<string, bigint>()
   readonly #departed = new Map<string, { revision: bigint; seq: bigint }>()
 
   constructor(options: MembershipViewOptions) {
@@ -59,12 +61,12 @@ export class MembershipView {
       const departed = this.#departed.get(name)
       if (departed && departed.revision > revision) continue
       present.add(name)
-      this.#put(record, changes)
+      this.#put(record, revision, changes)
     }
     if (members.length + 1 >= memberCount) {
       for (const [name, record] of [...this.#members]) {
-        if (present.has(name)) continue
-        this.#members.delete(name)
+        if (present.has(name) || (this.#revisions.get(name) ?? 0n) > revision) continue
+        this.#delete(name)
         changes.push({ kind: 'missing', record })
       }
     }
@@ -76,14 +78,14 @@ export class MembershipView {
     for (const departure of left) await this.#depart(departure, revision, changes)
     for (const signed of [...joined, ...updated]) {
       const record = await this.#verify(signed, MembershipKind.JOIN)
-      if (record) this.#put(record, changes)
+      if (record) this.#put(record, revision, changes)
     }
     return changes
   }
 
   /** Takes out a peer that said goodbye on its link; its next record brings it back. */
   remove(peerKey: Uint8Array): void {
-    this.#members.delete(toHex(peerKey))
+    this.#delete(toHex(peerKey))
   }
 
   /** Takes out what expired without a word. */
@@ -91,20 +93,23 @@ export class MembershipView {
     const changes: MemberChange[] = []
     for (const [name, record] of this.#members) {
       if (record.expiresAtMs > nowMs) continue
-      this.#members.delete(name)
+      this.#delete(name)
       changes.push({ kind: 'left', record, said: false, reason: DepartureReason.EXPIRED })
     }
     return changes
   }
 
-  #put(record: VerifiedRecord, changes: MemberChange[]): void {
+  #put(record: VerifiedRecord, revision: bigint, changes: MemberChange[]): void {
     const name = toHex(record.record.peerKey)
     const departed = this.#departed.get(name)
     if (departed && record.record.seq <= departed.seq) return
     const current = this.#members.get(name)
-    const decision = decideRecord(current, record)
-    if (decision !== 'newer') return
     if (!current && this.#members.size >= MAX_MEMBERS) return
+    const decision = decideRecord(current, record)
+    if (decision === 'equivocation') return this.#options.onRejected(equivocation(record))
+    if (decision === 'stale') return
+    if (revision > (this.#revisions.get(name) ?? 0n)) this.#revisions.set(name, revision)
+    if (decision === 'same') return
     this.#members.set(name, record)
     changes.push({ kind: current ? 'updated' : 'joined', record })
   }
@@ -118,13 +123,19 @@ export class MembershipView {
     this.#remember(name, revision, said ? leave.record.seq : 0n)
     if (!current || !equalBytes(current.record.sessionId, departure.sessionId)) return
     if (said && leave.record.seq < current.record.seq) return
-    this.#members.delete(name)
+    this.#delete(name)
     changes.push({ kind: 'left', record: current, said, reason: departure.reason })
   }
 
+  #delete(name: string): void {
+    this.#members.delete(name)
+    this.#revisions.delete(name)
+  }
+
   #remember(name: string, revision: bigint, seq: bigint): void {
+    const known = this.#departed.get(name)?.seq ?? 0n
     this.#departed.delete(name)
-    this.#departed.set(name, { revision, seq })
+    this.#departed.set(name, { revision, seq: seq > known ? seq : known })
     if (this.#departed.size <= MAX_DEPARTED) return
     for (const oldest of this.#departed.keys()) {
       this.#departed.delete(oldest)
@@ -141,4 +152,9 @@ export class MembershipView {
       return undefined
     }
   }
+}
+
+function equivocation({ record }: VerifiedRecord): MeshError {
+  const message = 'a peer signed two different records with the same seq'
+  return new MeshError(ErrorReason.RECORD_EQUIVOCATION, message, { value: record.seq })
 }

@@ -10,6 +10,7 @@ const MAX_BUFFERED = 1_024
 interface Reader {
   readonly buffer: Message[]
   wake: () => void
+  left: boolean
 }
 
 export class MessageStream {
@@ -35,30 +36,48 @@ export class MessageStream {
     this.#release()
   }
 
-  async *read(signal: AbortSignal | undefined): AsyncGenerator<Message, void, undefined> {
-    const reader: Reader = { buffer: [], wake: () => {} }
-    this.#readers.add(reader)
-    const onAbort = () => reader.wake()
-    signal?.addEventListener('abort', onAbort)
-    try {
-      for (;;) {
-        if (signal?.aborted) throw abortError(signal)
-        const message = reader.buffer.shift()
-        if (message) {
-          this.#release()
-          yield message
-        } else if (this.#ended) {
-          return
-        } else {
-          await new Promise<void>((resolve) => {
-            reader.wake = resolve
-          })
-        }
-      }
-    } finally {
-      signal?.removeEventListener('abort', onAbort)
+  /** Everything from now on, not from the first `next` on: what is not taken is held, and in the end holds senders back. */
+  read(signal: AbortSignal | undefined): AsyncIterableIterator<Message> {
+    const reader: Reader = { buffer: [], wake: () => {}, left: false }
+    const leave = () => {
+      signal?.removeEventListener('abort', leave)
+      reader.left = true
+      reader.wake()
       this.#readers.delete(reader)
       this.#release()
+    }
+    this.#readers.add(reader)
+    signal?.addEventListener('abort', leave)
+    if (signal?.aborted) leave()
+    const messages = this.#take(reader, signal)
+    return {
+      next: () => messages.next(),
+      // Not the generator's own: that one waits for a `next` under way, which may wait for ever.
+      return: async () => {
+        leave()
+        return { done: true, value: undefined }
+      },
+      [Symbol.asyncIterator]() {
+        return this
+      },
+    }
+  }
+
+  async *#take(reader: Reader, signal: AbortSignal | undefined): AsyncGenerator<Message, void, undefined> {
+    for (;;) {
+      if (signal?.aborted) throw abortError(signal)
+      if (reader.left) return
+      const message = reader.buffer.shift()
+      if (message) {
+        this.#release()
+        yield message
+      } else if (this.#ended) {
+        return
+      } else {
+        await new Promise<void>((resolve) => {
+          reader.wake = resolve
+        })
+      }
     }
   }
 

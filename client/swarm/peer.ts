@@ -1,8 +1,8 @@
-import { type Clock, ErrorReason, formatPeerId, MeshError, type VerifiedRecord } from '@mesh/core'
+import { type Clock, ErrorReason, equalBytes, formatPeerId, MeshError, type VerifiedRecord } from '@mesh/core'
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { advise, type Diagnosis } from '../connection/diagnosis.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
-import { abortable, abortError } from '../delay.ts'
+import { abortError } from '../delay.ts'
 import type { LinkChannel } from '../link/index.ts'
 import { Channel } from './channel.ts'
 import { encodeMessage, type Message, type MessageData, receivedMessage } from './message.ts'
@@ -47,6 +47,7 @@ export class Peer {
   #lastPath: Peer['path'] = 'none'
   #gone: MeshError | undefined
   #messages: LinkChannel | undefined
+  /** Calls that wait for a link, in order. */
   readonly #waiting = new Set<() => void>()
 
   /** Peers are made by their swarm. */
@@ -83,8 +84,7 @@ export class Peer {
    */
   async send(data: MessageData, options: SendOptions = {}): Promise<void> {
     const bytes = encodeMessage(data)
-    await this.#whenAttached(options.signal)
-    await this.#messageChannel().sendMessage(bytes, options)
+    await this.#whenAttached(options.signal, () => this.#messageChannel().sendMessage(bytes, options))
   }
 
   /**
@@ -101,8 +101,7 @@ export class Peer {
     const signal = options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal
     try {
       const bytes = encodeMessage(data)
-      await this.#whenAttached(signal)
-      return await this.#exchange(bytes, signal)
+      return await this.#whenAttached(signal, () => this.#exchange(bytes, signal))
     } finally {
       timer.cancel()
     }
@@ -110,7 +109,6 @@ export class Peer {
 
   /** Opens a named channel. Rejects like `send` when there is no link; data may be written at once. */
   async open(name: string, options: OpenChannelOptions = {}): Promise<Channel> {
-    await this.#whenAttached(options.signal)
     const kind = options.kind === 'messages' ? ChannelKind.MESSAGES : ChannelKind.BYTES
     if (name === '' && kind === ChannelKind.MESSAGES) {
       throw new MeshError(
@@ -118,7 +116,11 @@ export class Peer {
         'a message channel needs a name: the unnamed one carries send()',
       )
     }
-    return new Channel(this, this.#linked().openChannel({ topic: this.#context.topic, name, kind }))
+    const { topic } = this.#context
+    return this.#whenAttached(
+      options.signal,
+      () => new Channel(this, this.#linked().openChannel({ topic, name, kind })),
+    )
   }
 
   /** What the connection to this peer is doing, and what to do about what fails. */
@@ -143,14 +145,18 @@ export class Peer {
     }
   }
 
-  /** @internal The swarm's view of this peer changed. */
-  update(change: { record?: VerifiedRecord; connection?: PeerConnection; attached?: boolean }): void {
-    if (change.record) this.#record = change.record
+  /** @internal The swarm's view of this peer changed. True when its state or session did; refreshing a record is no news. */
+  update(change: { record?: VerifiedRecord; connection?: PeerConnection; attached?: boolean }): boolean {
+    const { record: before } = this.#record
+    if (change.record && change.record.record.seq > before.seq) this.#record = change.record
     if (change.connection) this.#connection = change.connection
-    if (change.attached === undefined || change.attached === this.#attached) return
-    this.#attached = change.attached
-    this.#messages = undefined
-    if (change.attached) this.#wake()
+    if (change.attached !== undefined && change.attached !== this.#attached) {
+      this.#attached = change.attached
+      this.#messages = undefined
+      if (change.attached) this.#wake()
+    }
+    const { record } = this.#record
+    return !equalBytes(record.state, before.state) || !equalBytes(record.sessionId, before.sessionId)
   }
 
   /** @internal The peer left: whatever waits fails. */
@@ -158,11 +164,6 @@ export class Peer {
     this.#gone = error
     this.#attached = false
     this.#wake()
-  }
-
-  /** @internal The peer is back under the same object. */
-  return(): void {
-    this.#gone = undefined
   }
 
   /** @internal True when the path is another one than at the last call. */
@@ -203,29 +204,37 @@ export class Peer {
     throw new MeshError(ErrorReason.LINK_CLOSED, `there is no link to ${this.id}`, { retryable: true })
   }
 
-  async #whenAttached(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#attached) return
-    if (this.#gone) throw this.#gone
-    if (this.#waiting.size >= MAX_WAITING) {
-      throw new MeshError(ErrorReason.LIMIT_EXCEEDED, `${MAX_WAITING} messages wait for a link to ${this.id} already`, {
-        limit: 'waiting_messages',
-        limitValue: MAX_WAITING,
-        retryable: true,
-      })
-    }
-    const attached = Promise.withResolvers<void>()
-    const timer = this.#context.clock.schedule(LINK_WAIT_MS, () => attached.resolve())
-    this.#waiting.add(attached.resolve)
-    try {
-      await abortable(attached.promise, signal)
-    } finally {
-      this.#waiting.delete(attached.resolve)
-      timer.cancel()
-    }
-    if (this.#gone) throw this.#gone
-    if (this.#attached) return
+  /**
+   * Runs `use` when the peer is attached: at once, or as soon as it is, in the order of the calls and before any later one,
+   * so that messages do not overtake each other.
+   */
+  #whenAttached<T>(signal: AbortSignal | undefined, use: () => T | Promise<T>): Promise<T> {
+    // An async function runs to its first await at once, and turns what is thrown into a rejection.
+    if (this.#attached) return (async () => use())()
+    if (this.#gone) return Promise.reject(this.#gone)
+    if (this.#waiting.size >= MAX_WAITING) return Promise.reject(tooManyWait(this.id))
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(abortError(signal))
+      const settle = (outcome: () => T | Promise<T>) => {
+        this.#waiting.delete(attempt)
+        timer.cancel()
+        signal?.removeEventListener('abort', onAbort)
+        ;(async () => outcome())().then(resolve, reject)
+      }
+      const attempt = () => {
+        if (this.#attached) settle(use)
+        else if (this.#gone) settle(() => Promise.reject(this.#gone))
+      }
+      const onAbort = () => settle(() => Promise.reject(abortError(signal as AbortSignal)))
+      const timer = this.#context.clock.schedule(LINK_WAIT_MS, () => settle(() => Promise.reject(this.#noLink())))
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.add(attempt)
+    })
+  }
+
+  #noLink(): MeshError {
     const message = `no link to ${this.id} within ${LINK_WAIT_MS} ms`
-    throw this.#connection?.lastError ?? new MeshError(ErrorReason.LINK_TIMEOUT, message, { retryable: true })
+    return this.#connection?.lastError ?? new MeshError(ErrorReason.LINK_TIMEOUT, message, { retryable: true })
   }
 
   #wake(): void {
@@ -238,4 +247,12 @@ async function failure(channel: LinkChannel): Promise<never> {
   const error = await channel.closed
   if (error) throw error
   return new Promise<never>(() => {})
+}
+
+function tooManyWait(id: string): MeshError {
+  return new MeshError(ErrorReason.LIMIT_EXCEEDED, `${MAX_WAITING} messages wait for a link to ${id} already`, {
+    limit: 'waiting_messages',
+    limitValue: MAX_WAITING,
+    retryable: true,
+  })
 }

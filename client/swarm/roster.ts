@@ -88,6 +88,7 @@ export class Roster {
     if (!peer) return
     peer.update({ attached: false })
     if (error.reason === ErrorReason.PEER_LEFT) {
+      this.#missing.delete(toHex(connection.key))
       // Said on the link by the peer itself; a newer record of it brings it back.
       this.#options.view.remove(connection.key)
       connection.unwant(this.#options.handle())
@@ -126,9 +127,9 @@ export class Roster {
     }
     const peer = this.#known.get(formatPeerId(key))
     if (!peer) return
-    peer.update({ record })
+    const news = peer.update({ record })
     connections.want(handle(), record)
-    if (this.#joined.has(peer.id)) emit('update', peer)
+    if (news && this.#joined.has(peer.id)) emit('update', peer)
   }
 
   /** Wants a link to every member the topology selects. */
@@ -138,7 +139,8 @@ export class Roster {
     const keys = members.map(({ record }) => record.peerKey)
     const selected = new Set(topology.select(ownKey, keys).map(toHex))
     for (const record of members) {
-      if (!selected.has(toHex(record.record.peerKey))) continue
+      const { peerKey } = record.record
+      if (!selected.has(toHex(peerKey)) || !this.hasRoomFor(record)) continue
       const connection = connections.want(handle(), record)
       if (connection) this.#remember(connection, record)
     }
