@@ -3,7 +3,7 @@
  *
  *     node -C source examples/bot.ts
  */
-import { join, MeshError } from '@mesh/client'
+import { ErrorReason, join, MeshError } from '@mesh/client'
 import { createServer } from '@mesh/server'
 
 const server = createServer({ port: 0 })
@@ -13,7 +13,9 @@ const address = `mesh://${host}:${port}/calculators`
 const bot = await join(address, { identity: 'ephemeral' })
 bot.onRequest((request) => {
   const numbers = request.json()
-  if (!Array.isArray(numbers) || !numbers.every(Number.isFinite)) throw new Error('send me a list of numbers')
+  if (!Array.isArray(numbers) || !numbers.every(Number.isFinite)) {
+    throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'send me a list of numbers')
+  }
   return { sum: numbers.reduce((sum: number, value: number) => sum + value, 0) }
 })
 

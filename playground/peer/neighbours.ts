@@ -1,4 +1,4 @@
-import type { Peer, Swarm } from '@mesh/client'
+import { ErrorReason, MeshError, type Message, type Peer, type Swarm } from '@mesh/client'
 
 /**
  * Peers tell each other whom they are connected to, so that everybody can draw the whole swarm: a request
@@ -11,6 +11,7 @@ export interface Neighbour {
 
 const QUESTION = { ask: 'neighbours' }
 const TIMEOUT_MS = 5_000
+const MAX_QUESTION_BYTES = 256
 const MAX_ANSWER_BYTES = 16_384
 /** More links than any topology of this page makes. */
 const MAX_NEIGHBOURS = 64
@@ -18,7 +19,7 @@ const MAX_NEIGHBOURS = 64
 /** Answers the question, and refuses others; the returned function stops it. */
 export function tellNeighbours(swarm: Swarm): () => void {
   return swarm.onRequest((request) => {
-    if (request.bytes.length > 256 || !isQuestion(request.json())) throw new Error('this peer answers no such request')
+    if (!isQuestion(request)) throw new MeshError(ErrorReason.REQUEST_FAILED, 'this peer answers no such request')
     return [...swarm.peers.values()]
       .filter(({ path }) => path !== 'none')
       .slice(0, MAX_NEIGHBOURS)
@@ -41,8 +42,14 @@ export function readNeighbours(answer: unknown): readonly Neighbour[] {
   return answer.slice(0, MAX_NEIGHBOURS).filter(isNeighbour)
 }
 
-function isQuestion(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && 'ask' in value && value.ask === QUESTION.ask
+function isQuestion(request: Pick<Message, 'bytes' | 'json'>): boolean {
+  if (request.bytes.length > MAX_QUESTION_BYTES) return false
+  try {
+    const value = request.json()
+    return typeof value === 'object' && value !== null && 'ask' in value && value.ask === QUESTION.ask
+  } catch {
+    return false // no JSON
+  }
 }
 
 function isNeighbour(value: unknown): value is Neighbour {

@@ -11,7 +11,7 @@ const MAX_LINES = 40
 /** The lines each example prints, sorted: what peers do at the same time has no order. */
 const OUTPUT: Readonly<Record<string, readonly string[]>> = {
   'two-peers.ts': ['ada hears "hello, ada"', 'bob hears "hello, everybody"', 'delivered to 1 peer'],
-  'bot.ts': ['REQUEST_FAILED: send me a list of numbers', 'the bot says { sum: 42 }'],
+  'bot.ts': ['INVALID_ARGUMENT: send me a list of numbers', 'the bot says { sum: 42 }'],
   'stream.ts': ['the reader says measurements: 2097152 bytes'],
 }
 
