@@ -7,7 +7,8 @@ import { ephemeralIdentity, type Identity, identityFromKey } from './identity/id
 import type { Platform } from './platform.ts'
 import { SessionOrder } from './signal/session-order.ts'
 import { SignalClient, type SignalState } from './signal/signal-client.ts'
-import { Swarm, type SwarmOptions } from './swarm/swarm.ts'
+import { Swarm } from './swarm/swarm.ts'
+import type { SwarmOptions } from './swarm/swarm-options.ts'
 
 export interface ClientOptions {
   /** The signaling server: an origin, or a mesh address without a party. */

@@ -34,6 +34,8 @@ export interface DirectoryMembershipOptions {
 }
 
 const RECORD_TTL_MS = 900_000
+/** MembershipRecord.state. */
+const MAX_STATE_BYTES = 1_024
 /** How far a server may push the seq ahead of its clock: further is no mistake of a clock, and would outlive this server. */
 const MAX_SEQ_AHEAD_MS = 24 * 3_600_000
 const BACKOFF = { initialMs: 250, maxMs: 30_000, floorMs: 50 }
@@ -78,7 +80,15 @@ export class DirectoryMembership {
     if (!this.joined && !this.#running) this.refresh()
   }
 
+  /** Throws RECORD_STATE above 1,024 bytes. */
   setState(state: Uint8Array): void {
+    if (state.length > MAX_STATE_BYTES) {
+      throw new MeshError(ErrorReason.RECORD_STATE, `state has ${state.length} bytes, at most ${MAX_STATE_BYTES}`, {
+        limit: 'max_state_bytes',
+        limitValue: MAX_STATE_BYTES,
+        value: state.length,
+      })
+    }
     this.#state = state
     this.refresh()
   }
@@ -90,9 +100,10 @@ export class DirectoryMembership {
     const session = this.#record?.session
     const current = this.#options.signal.session
     if (!session || !current || !equalBytes(current.id, session.id)) return
-    const record = await this.#sign(MembershipKind.LEAVE, session)
     // The lease ends the membership when this does not arrive.
-    await this.#options.signal.leave(record).catch(() => undefined)
+    await this.#sign(MembershipKind.LEAVE, session)
+      .then((record) => this.#options.signal.leave(record))
+      .catch(() => undefined)
   }
 
   /** Never rejects: what fails is reported, and tried again if that can help. */

@@ -1,3 +1,5 @@
+import { ErrorReason, MeshError } from '@mesh/core'
+
 /** Typed events. A listener that throws does not keep the others from hearing; its error goes to `onError`. */
 export class Emitter<Events extends Record<string, unknown>> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>()
@@ -38,4 +40,12 @@ export class Emitter<Events extends Record<string, unknown>> {
   clear(): void {
     this.#listeners.clear()
   }
+}
+
+/** For errors of listeners that have nowhere else to go: the runtime reports what nobody catches. */
+export function throwLater(cause: unknown): void {
+  const error = new MeshError(ErrorReason.INTERNAL, 'a listener of the application threw', { cause })
+  queueMicrotask(() => {
+    throw error
+  })
 }

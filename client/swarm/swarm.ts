@@ -1,66 +1,24 @@
-import {
-  type Clock,
-  ErrorReason,
-  formatPeerId,
-  MeshError,
-  type Party,
-  type Random,
-  type SigningKey,
-  type Timer,
-  toHex,
-  type VerifiedRecord,
-  verifyRecord,
-} from '@mesh/core'
-import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import { ErrorReason, formatPeerId, MeshError, type Timer, toHex, type VerifiedRecord, verifyRecord } from '@mesh/core'
 import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import type { MembersEvent } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { type Admission, partyAdmission } from '../connection/admission.ts'
-import type { Connections } from '../connection/connections.ts'
+import { partyAdmission } from '../connection/admission.ts'
 import { OrderedQueue } from '../connection/ordered-queue.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
 import { abortable } from '../delay.ts'
 import type { LinkChannel } from '../link/index.ts'
-import type { SignalClient } from '../signal/signal-client.ts'
-import { Channel } from './channel.ts'
+import { broadcast, type SendReport } from './broadcast.ts'
 import { DirectoryMembership } from './directory-membership.ts'
-import { Emitter } from './emitter.ts'
+import { Emitter, throwLater } from './emitter.ts'
 import type { SwarmEvents, SwarmStatus } from './events.ts'
+import { Inbox } from './inbox.ts'
 import { type MemberChange, MembershipView } from './membership-view.ts'
-import { encodeMessage, type Message, type MessageData, receivedMessage } from './message.ts'
-import { MessageStream } from './message-stream.ts'
+import { encodeMessage, type Message, type MessageData } from './message.ts'
 import type { Peer, SendOptions } from './peer.ts'
-import { answerRequest, type RequestHandler } from './requests.ts'
+import type { RequestHandler } from './requests.ts'
 import { Roster } from './roster.ts'
-import { automatic, type Topology } from './topology/topology.ts'
-
-/** How a broadcast went. */
-export interface SendReport {
-  readonly delivered: readonly Peer[]
-  readonly failed: readonly { readonly peer: Peer; readonly error: MeshError }[]
-}
-
-export interface SwarmOptions {
-  /** Opaque state other members see (MembershipRecord.state), at most 1,024 bytes. */
-  readonly state?: Uint8Array
-  /** Whom to link to; default `automatic()`: everybody up to 12 members, a bounded mesh beyond. */
-  readonly topology?: Topology
-  /** Who may be in the swarm; default: whoever knows the party's key or name. */
-  readonly admission?: Admission
-}
-
-/** What a swarm is made of; see MeshClient.join. */
-export interface SwarmParts {
-  readonly party: Party
-  readonly key: SigningKey
-  readonly clock: Clock
-  readonly random: Random
-  readonly signal: SignalClient
-  readonly connections: Connections
-  readonly options: SwarmOptions
-  /** The swarm is closed; `close` resolves when this does. */
-  readonly onClosed: () => Promise<void>
-}
+import type { SwarmParts } from './swarm-options.ts'
+import { automatic } from './topology/topology.ts'
 
 const RECONCILE_MS = 5_000
 const CLOSE_DRAIN_MS = 1_000
@@ -77,15 +35,14 @@ export class Swarm {
   readonly #directory: DirectoryMembership
   readonly #view: MembershipView
   readonly #events: Emitter<SwarmEvents>
-  readonly #stream = new MessageStream()
+  readonly #inbox: Inbox
   readonly #work: OrderedQueue
   readonly #roster: Roster
   readonly #joined = Promise.withResolvers<void>()
+  readonly #lifetime = new AbortController()
   #status: SwarmStatus = 'joining'
   #closing: Promise<void> | undefined
-  #requestHandler: RequestHandler | undefined
   #timer: Timer | undefined
-  #hasChannelListener = 0
 
   /** Swarms are made by `join`. */
   constructor(parts: SwarmParts) {
@@ -93,7 +50,8 @@ export class Swarm {
     this.#parts = parts
     this.id = formatPeerId(key.publicKey)
     this.topic = party.topic
-    this.#events = new Emitter((error) => this.#reportListenerError(error))
+    this.#events = new Emitter(throwLater)
+    this.#inbox = new Inbox(this.#events)
     this.#work = new OrderedQueue(MAX_PENDING_EVENTS, (error) => this.#events.emit('error', error))
     this.#handle = this.#makeHandle()
     this.#view = new MembershipView({
@@ -140,18 +98,10 @@ export class Swarm {
 
   /** Calls `listener` for every event of that name, until the returned function is called. */
   on<Name extends keyof SwarmEvents & string>(name: Name, listener: (event: SwarmEvents[Name]) => void): () => void {
-    const off = this.#events.on(name, listener)
-    if (name !== 'channel') return off
-    this.#hasChannelListener++
-    let counted = true
-    return () => {
-      if (counted) this.#hasChannelListener--
-      counted = false
-      off()
-    }
+    return this.#events.on(name, listener)
   }
 
-  /** Resolves with the next event of that name; rejects with ABORTED. */
+  /** Resolves with the next event of that name; rejects with ABORTED, or LINK_CLOSED when the swarm closes first. */
   once<Name extends keyof SwarmEvents & string>(
     name: Name,
     options: { readonly signal?: AbortSignal } = {},
@@ -160,7 +110,8 @@ export class Swarm {
     const next = new Promise<SwarmEvents[Name]>((resolve) => {
       off = this.on(name, resolve)
     })
-    return abortable(next, options.signal).finally(off)
+    const signals = [this.#lifetime.signal, ...(options.signal ? [options.signal] : [])]
+    return abortable(next, AbortSignal.any(signals)).finally(off)
   }
 
   /**
@@ -179,17 +130,9 @@ export class Swarm {
       return { delivered: [peer], failed: [] }
     }
     const bytes = encodeMessage(data)
-    const delivered: Peer[] = []
-    const failed: { peer: Peer; error: MeshError }[] = []
-    await this.#workDone()
-    const sends = [...this.#roster.known.values()].map((peer) =>
-      peer.send(bytes, rest).then(
-        () => delivered.push(peer),
-        (error: unknown) => failed.push({ peer, error: MeshError.from(error) }),
-      ),
-    )
-    await Promise.all(sends)
-    return { delivered, failed }
+    // Membership changes received so far count: a broadcast right after `join` has targets.
+    if (this.#work.pending > 0) await this.#work.idle
+    return broadcast(this.#roster.known.values(), bytes, rest)
   }
 
   /**
@@ -197,27 +140,17 @@ export class Swarm {
    * behind slows the senders down instead of losing any.
    */
   messages(options: { readonly signal?: AbortSignal } = {}): AsyncIterable<Message> {
-    return this.#stream.read(options.signal)
+    return this.#inbox.messages(options.signal)
   }
 
   /** Answers requests of peers (`peer.request`). One handler at a time; the returned function removes it. */
   onRequest(handler: RequestHandler): () => void {
-    this.#requestHandler = handler
-    return () => {
-      if (this.#requestHandler === handler) this.#requestHandler = undefined
-    }
+    return this.#inbox.answer(handler)
   }
 
   /** Replaces this peer's state, which the others see as an 'update'. At most 1,024 bytes (RECORD_STATE). */
   setState(state: Uint8Array): void {
     this.#requireOpen()
-    if (state.length > MAX_STATE_BYTES) {
-      throw new MeshError(ErrorReason.RECORD_STATE, `state has ${state.length} bytes, at most ${MAX_STATE_BYTES}`, {
-        limit: 'max_state_bytes',
-        limitValue: MAX_STATE_BYTES,
-        value: state.length,
-      })
-    }
     this.#directory.setState(state)
   }
 
@@ -231,7 +164,7 @@ export class Swarm {
     const { connections, clock } = this.#parts
     this.#setStatus('closed')
     this.#timer?.cancel()
-    this.#stream.end()
+    this.#inbox.end()
     const deadline = new AbortController()
     const timer = clock.schedule(CLOSE_DRAIN_MS, () => deadline.abort())
     const links = [...this.#roster.known.values()].map((peer) => connections.get(peer.key)?.linked?.link)
@@ -239,9 +172,10 @@ export class Swarm {
     timer.cancel()
     await this.#directory.leave()
     connections.unregister(this.#handle)
-    const error = new MeshError(ErrorReason.LINK_CLOSED, 'this swarm was closed')
+    const error = swarmClosed()
     this.#roster.close(error)
     this.#joined.reject(error)
+    this.#lifetime.abort(error)
     this.#events.clear()
     await this.#parts.onClosed()
   }
@@ -289,7 +223,8 @@ export class Swarm {
   fail(error: MeshError): void {
     this.#joined.reject(error)
     this.#events.emit('error', error)
-    void this.close()
+    // Whoever calls close() hears of a failure; nobody else is left to tell.
+    this.close().catch(() => undefined)
   }
 
   #makeHandle(): TopicHandle {
@@ -326,20 +261,8 @@ export class Swarm {
 
   #onChannel(connection: PeerConnection, channel: LinkChannel): void {
     const peer = this.#roster.known.get(connection.id)
-    if (!peer) return channel.reset()
-    if (channel.kind === ChannelKind.REQUEST) {
-      void answerRequest(peer, channel, this.#requestHandler, (error) => this.#events.emit('error', error))
-    } else if (channel.kind === ChannelKind.MESSAGES && channel.name === '') {
-      channel.onMessage((bytes) => {
-        const message = receivedMessage(peer, bytes)
-        this.#events.emit('message', message)
-        return this.#stream.push(message)
-      })
-    } else if (this.#hasChannelListener > 0) {
-      this.#events.emit('channel', new Channel(peer, channel))
-    } else {
-      channel.reset(new MeshError(ErrorReason.CHANNEL_CLOSED, `nothing here takes the channel "${channel.name}"`))
-    }
+    if (peer) this.#inbox.take(peer, channel)
+    else channel.reset()
   }
 
   #onDirectoryError(error: MeshError): void {
@@ -358,13 +281,8 @@ export class Swarm {
     })
   }
 
-  /** Resolves when the membership changes received so far are applied, so that a broadcast right after `join` has targets. */
-  #workDone(): Promise<void> {
-    return new Promise((resolve) => this.#work.run(() => resolve()))
-  }
-
   #requireOpen(): void {
-    if (this.#status === 'closed') throw new MeshError(ErrorReason.LINK_CLOSED, 'this swarm was closed')
+    if (this.#status === 'closed') throw swarmClosed()
   }
 
   #setStatus(status: SwarmStatus): void {
@@ -372,14 +290,8 @@ export class Swarm {
     this.#status = status
     this.#events.emit('status', status)
   }
-
-  #reportListenerError(cause: unknown): void {
-    const error = new MeshError(ErrorReason.INTERNAL, 'a listener of the application threw', { cause })
-    // A throwing error listener has nowhere else to be reported.
-    queueMicrotask(() => {
-      throw error
-    })
-  }
 }
 
-const MAX_STATE_BYTES = 1_024
+function swarmClosed(): MeshError {
+  return new MeshError(ErrorReason.LINK_CLOSED, 'this swarm was closed')
+}

@@ -1,0 +1,27 @@
+import type { Clock, Party, Random, SigningKey } from '@mesh/core'
+import type { Admission } from '../connection/admission.ts'
+import type { Connections } from '../connection/connections.ts'
+import type { SignalClient } from '../signal/signal-client.ts'
+import type { Topology } from './topology/topology.ts'
+
+export interface SwarmOptions {
+  /** Opaque state other members see (MembershipRecord.state), at most 1,024 bytes. */
+  readonly state?: Uint8Array
+  /** Whom to link to; default `automatic()`: everybody up to 12 members, a bounded mesh beyond. */
+  readonly topology?: Topology
+  /** Who may be in the swarm; default: whoever knows the party's key or name. */
+  readonly admission?: Admission
+}
+
+/** What a swarm is made of; see MeshClient.join. */
+export interface SwarmParts {
+  readonly party: Party
+  readonly key: SigningKey
+  readonly clock: Clock
+  readonly random: Random
+  readonly signal: SignalClient
+  readonly connections: Connections
+  readonly options: SwarmOptions
+  /** The swarm is closed; `close` resolves when this does. */
+  readonly onClosed: () => Promise<void>
+}
