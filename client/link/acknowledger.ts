@@ -5,8 +5,8 @@ type AckLimits = Pick<LinkLimits, 'ackDelayMs' | 'ackEveryDirectPackets' | 'ackE
 
 /**
  * Decides when an acknowledgement needs a packet of its own (RFC 9000 section 13.2): at once for what is out of order
- * or seen before, because the other side may be waiting for it; else after 25 ms, or after two packets (eight by the relay path). Every
- * packet carries acknowledgements, so with traffic in both directions there are none of their own.
+ * or seen before, because the other side may be waiting for it; else after 25 ms, or after 16 packets (eight by the relay
+ * path). Every packet carries acknowledgements, so with traffic in both directions there are none of their own.
  */
 export class Acknowledger {
   readonly #limits: AckLimits
