@@ -2,12 +2,13 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ErrorReason, type LinkKeys, MeshError } from '@mesh/core'
 import { type PacketBody, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { type Packet, PacketSchema, PeerPayloadSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import { encodeBulkBody, encodeBulkPacket } from './bulk-encoding.ts'
 
 /** Packets between a link (plain bodies) and its paths (bytes). */
 
 /** Serialised Packet, as one data-channel message carries it. */
 export function encodePacket(packet: Packet): Uint8Array {
-  return toBinary(PacketSchema, packet)
+  return encodeBulkPacket(packet)
 }
 
 /** Throws FRAME_INVALID when the bytes are no Packet. */
@@ -22,7 +23,7 @@ export function encodeRelayed(connectionId: Uint8Array, packets: Packet[]): Uint
 }
 
 export async function sealBody(keys: LinkKeys, body: PacketBody): Promise<Packet> {
-  return keys.send.seal(toBinary(PacketBodySchema, body))
+  return keys.send.seal(encodeBulkBody(body) ?? toBinary(PacketBodySchema, body))
 }
 
 /** Rejects with LINK_OPEN, LINK_REPLAY or FRAME_INVALID. */
