@@ -17,13 +17,14 @@ interface StoredIdentity {
 export function browserIdentityStore(): IdentityStore {
   return {
     async acquire(name) {
+      requireSecureContext()
       for (let slot = 1; slot <= MAX_IDENTITY_SLOTS; slot++) {
         const release = await tryLock(`mesh-identity:${slotName(name, slot)}`)
         if (!release) continue
         try {
           return await openIdentity(slotName(name, slot), release)
         } catch (error) {
-          release()
+          await release()
           throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `identity "${name}" cannot be read or written`, {
             cause: error,
           })
@@ -41,25 +42,36 @@ export function browserIdentityStore(): IdentityStore {
   }
 }
 
-/** Takes a Web Lock if it is free; the returned function gives it back. */
-function tryLock(name: string): Promise<(() => void) | undefined> {
+/** Web Locks and WebCrypto exist in secure contexts only. */
+function requireSecureContext(): void {
+  if (globalThis.isSecureContext) return
+  const message = 'identities can be kept on pages served by https or from localhost only'
+  throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, message)
+}
+
+/** Takes a Web Lock if it is free; the returned function gives it back, and resolves when it is free again. */
+function tryLock(name: string): Promise<(() => Promise<void>) | undefined> {
   return new Promise((resolve, reject) => {
-    navigator.locks
-      .request(name, { ifAvailable: true }, (lock) => {
-        if (!lock) return resolve(undefined)
-        return new Promise<void>((release) => resolve(() => release()))
+    const held = Promise.withResolvers<void>()
+    const request: Promise<void> = navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
+      if (!lock) return resolve(undefined)
+      resolve(() => {
+        held.resolve()
+        return request
       })
-      .catch(reject)
+      await held.promise
+    })
+    request.catch(reject)
   })
 }
 
-async function openIdentity(slot: string, release: () => void): Promise<Identity> {
+async function openIdentity(slot: string, release: () => Promise<void>): Promise<Identity> {
   const database = await openDatabase()
   try {
     const stored = await read(database, slot)
     const keys = stored ?? (await generateCryptoKeys({ extractable: false }))
     if (!stored) await write(database, slot, { privateKey: keys.privateKey, publicKey: keys.publicKey })
-    return { key: signingKeyFromCryptoKeys(keys.privateKey, keys.publicKey), release: async () => release() }
+    return { key: signingKeyFromCryptoKeys(keys.privateKey, keys.publicKey), release }
   } finally {
     database.close()
   }
@@ -76,7 +88,14 @@ function read(database: IDBDatabase, slot: string): Promise<StoredIdentity | und
 }
 
 async function write(database: IDBDatabase, slot: string, identity: StoredIdentity): Promise<void> {
-  await settled(database.transaction(STORE, 'readwrite').objectStore(STORE).put(identity, slot))
+  const transaction = database.transaction(STORE, 'readwrite')
+  // What the request stored can still be lost: only the transaction's end is final.
+  const committed = new Promise<void>((resolve, reject) => {
+    transaction.oncomplete = () => resolve()
+    transaction.onabort = () => reject(transaction.error)
+  })
+  await settled(transaction.objectStore(STORE).put(identity, slot))
+  await committed
 }
 
 function settled<T>(request: IDBRequest<T>): Promise<T> {

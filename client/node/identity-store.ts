@@ -63,7 +63,13 @@ async function tryAcquire(path: string): Promise<Identity | undefined> {
   if (!(await takeLock(lock))) return undefined
   try {
     const key = await readKeyFile(`${path}.key`)
-    return { key, release: () => rm(lock, { force: true }) }
+    let released: Promise<void> | undefined
+    // Once: by the second time the lock may be somebody else's.
+    const release = () => {
+      released ??= rm(lock, { force: true })
+      return released
+    }
+    return { key, release }
   } catch (error) {
     await rm(lock, { force: true })
     throw error
@@ -125,11 +131,22 @@ async function takeLock(lock: string): Promise<boolean> {
     } finally {
       await rm(draft, { force: true })
     }
-    const holder = await readFile(lock, 'utf8').catch(() => '')
-    if (holder !== '' && (await isRunning(holder))) return false
+    const holder = await readLock(lock)
+    if (holder === undefined) continue
+    if (await isRunning(holder)) return false
     await removeStale(lock, holder)
   }
   return false
+}
+
+/** Who holds the lock; undefined when it was given back meanwhile. */
+async function readLock(lock: string): Promise<string | undefined> {
+  try {
+    return await readFile(lock, 'utf8')
+  } catch (error) {
+    if (!isCode(error, 'ENOENT')) throw error
+    return undefined
+  }
 }
 
 /** Removes the lock only if it still is the stale one: somebody else may have taken it over in between. */
