@@ -48,7 +48,7 @@ const MAX_PENDING_PACKETS = 1_024
 /** The keys in force, those about to replace them, and those before, for packets still on their way. */
 const MAX_GENERATIONS = 3
 /** 16 packets in the data channel's own queue keep it busy through a busy event loop; fairness is decided before. */
-const DIRECT_HIGH_BYTES = 128 * 1024
+const DIRECT_HIGH_BYTES = 256 * 1024
 const DIRECT_LOW_BYTES = 64 * 1024
 
 export class OpenLink {
