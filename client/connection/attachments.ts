@@ -38,6 +38,8 @@ const MAX_EVIDENCE_BYTES = 8 * 1024
 export class Attachments {
   readonly #options: AttachmentsOptions
   readonly #topics = new Map<string, Attachment>()
+  /** Topics that one side took off: not attached again on this link unless the other side begins. */
+  readonly #refused = new Set<string>()
   readonly #queue: OrderedQueue
   #closed = false
 
@@ -59,9 +61,9 @@ export class Attachments {
     return attached.map(({ handle }) => handle)
   }
 
-  /** Puts a topic on the link, unless it is there already. */
+  /** Puts a topic on the link, unless it is there already or was refused. */
   attach(handle: TopicHandle): void {
-    if (this.#closed || this.#topics.has(handle.name)) return
+    if (this.#closed || this.#topics.has(handle.name) || this.#refused.has(handle.name)) return
     this.#topics.set(handle.name, { handle, sent: false, accepted: undefined })
     this.#queue.run(() => this.#send(handle))
   }
@@ -137,11 +139,13 @@ export class Attachments {
         this.#topics.set(name, attachment)
       }
       attachment.accepted = verified
+      this.#refused.delete(name)
       if (!attachment.sent) await this.#send(handle)
       else this.#settle(attachment)
     } catch (error) {
       if (this.#closed) return
       const refusal = MeshError.from(error)
+      this.#refused.add(name)
       if (this.#topics.has(name)) this.detach(name, refusal)
       else this.#refuse(topic, refusal)
     }
@@ -173,6 +177,7 @@ export class Attachments {
     const attachment = this.#topics.get(name)
     if (!attachment) return
     this.#topics.delete(name)
+    this.#refused.add(name)
     const cause = error
       ? MeshError.fromDetail(error, 'the other peer refused the swarm on this link')
       : new MeshError(ErrorReason.PEER_LEFT, 'the other peer left the swarm')
