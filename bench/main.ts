@@ -18,7 +18,7 @@ const SCENARIOS: readonly Scenario[] = [relayScenario, idleScenario, joinScenari
 
 const RESULTS = new URL('./results/', import.meta.url)
 
-async function main(options: BenchOptions): Promise<void> {
+async function main(options: BenchOptions, scenarios: readonly Scenario[]): Promise<void> {
   const startedAt = new Date()
   const context: BenchContext = {
     quick: options.quick,
@@ -26,7 +26,7 @@ async function main(options: BenchOptions): Promise<void> {
     progress: showProgress,
   }
   const results: ScenarioResult[] = []
-  for (const scenario of chooseScenarios(options.scenarios)) {
+  for (const scenario of scenarios) {
     const result = await scenario.run(context)
     clearProgress()
     console.log(formatResult(result))
@@ -57,6 +57,22 @@ function clearProgress(): void {
   if (process.stderr.isTTY) process.stderr.write('\r\u001b[2K')
 }
 
-const options = parseBenchOptions(process.argv.slice(2))
-if (options.help) console.log(USAGE.replace('%scenarios', scenarioNames()))
-else await main(options)
+/** What was asked for, or undefined after saying what cannot be asked for. */
+function readOptions(args: readonly string[]): { options: BenchOptions; scenarios: readonly Scenario[] } | undefined {
+  try {
+    const options = parseBenchOptions(args)
+    return { options, scenarios: chooseScenarios(options.scenarios) }
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : error}\n\n${usage()}`)
+    return undefined
+  }
+}
+
+function usage(): string {
+  return USAGE.replace('%scenarios', scenarioNames())
+}
+
+const asked = readOptions(process.argv.slice(2))
+if (!asked) process.exitCode = 2
+else if (asked.options.help) console.log(usage())
+else await main(asked.options, asked.scenarios)
