@@ -25,7 +25,10 @@ export function callingLines(openWire: OpenWire): OpenLines {
         send(_count, sentAtMs) {
           const request = Buffer.allocUnsafe(template.length)
           template.writeTo(request, 0, sentAtMs)
-          sender.wire.call('SendMessage', request).then((response) => checkOutcomes(response, 1, sink), sink.failed)
+          sender.wire.call('SendMessage', request).then(
+            (response) => checkOutcomes(response, 1, sink),
+            (error) => sink.failed(error),
+          )
         },
       }
     })
