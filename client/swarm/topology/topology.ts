@@ -34,8 +34,8 @@ export function star(options: { readonly hub: string; readonly maxLinks?: number
 
 /**
  * A bounded number of links per peer (default 8), for large swarms: members stand in a ring in the order of their keys, and
- * each is linked to those 1, 2, 4, 8 ... places away in both directions, which keeps any two within a logarithmic number of
- * hops and survives the loss of any few.
+ * each is linked to those 1, 2, 4, 8 ... places away in both directions. With 8 links the longest step is 8 places, so two of
+ * n members are at most about n/16 + 3 hops apart, and the loss of any few leaves the others connected.
  */
 export function boundedMesh(options: { readonly degree?: number } = {}): Topology {
   const degree = options.degree ?? 8
