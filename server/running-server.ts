@@ -146,12 +146,14 @@ export class RunningServer {
     const closed = this.#listener.stopAccepting()
     this.#announceDrain(drainMs)
     const cutAll = (): void => this.#listener.destroyConnections()
-    await this.#streamsFinish(drainMs, signal)
+    // The last notice and the closing of connections fit into the deadline too.
+    const streamEndMs = Math.min(limits.streamEndMs, drainMs / 2)
+    await this.#streamsFinish(drainMs - streamEndMs, signal)
     const ending = { notice: NoticeKind.DRAINING, error: draining(limits.takeoverMs) }
     for (const session of this.#sessions) session.endStreams(ending)
     this.#stopped.abort()
     this.#listener.guard.drain()
-    const cut = clock.schedule(limits.streamEndMs, cutAll, { keepAlive: true })
+    const cut = clock.schedule(drainMs === 0 ? limits.streamEndMs : streamEndMs, cutAll, { keepAlive: true })
     if (signal?.aborted === true) cutAll()
     else signal?.addEventListener('abort', cutAll, { once: true })
     await closed
