@@ -7,6 +7,7 @@ import { ephemeralIdentity, type Identity, identityFromKey } from './identity/id
 import type { Platform } from './platform.ts'
 import { SessionOrder } from './signal/session-order.ts'
 import { SignalClient, type SignalState } from './signal/signal-client.ts'
+import { RecordSeq } from './swarm/record-seq.ts'
 import { Swarm } from './swarm/swarm.ts'
 import type { SwarmOptions } from './swarm/swarm-options.ts'
 
@@ -44,6 +45,7 @@ export class MeshClient {
   readonly #platform: Platform
   readonly #signal: SignalClient
   readonly #connections: Connections
+  readonly #seq = new RecordSeq()
   readonly #swarms = new Map<string, Swarm>()
   readonly #extraIceServers: readonly RtcIceServer[]
   readonly #closeWithSwarm: boolean
@@ -113,6 +115,7 @@ export class MeshClient {
       random: this.#platform.random,
       signal: this.#signal,
       connections: this.#connections,
+      seq: this.#seq,
       options: swarmOptions,
       onClosed: async () => {
         this.#swarms.delete(name)

@@ -95,10 +95,11 @@ export class Connections {
     this.#handles.set(handle.name, handle)
   }
 
-  /** Takes a swarm off every link. */
-  unregister(handle: TopicHandle): void {
+  /** Takes a swarm off every link. Resolves when the goodbyes of links that ended with it have left, within 250 ms. */
+  async unregister(handle: TopicHandle): Promise<void> {
     for (const connection of [...this.#peers.values()]) connection.unwant(handle)
     this.#handles.delete(handle.name)
+    await Promise.all(this.#closing)
   }
 
   get(peerKey: Uint8Array): PeerConnection | undefined {

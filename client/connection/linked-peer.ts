@@ -26,6 +26,7 @@ export class LinkedPeer {
   readonly direct: DirectPath
   readonly #open: OpenLink
   readonly #admission: Timer
+  #lastTopic: Uint8Array | undefined
 
   constructor(options: LinkedPeerOptions) {
     const { context, connection, keys, connectionId } = options
@@ -128,7 +129,9 @@ export class LinkedPeer {
   }
 
   async #sendRelay({ context, connection, topicForRelay }: LinkedPeerOptions, payload: Uint8Array): Promise<void> {
-    const topic = topicForRelay()
+    // The Goodbye of the last topic still goes by it.
+    const topic = topicForRelay() ?? this.#lastTopic
+    this.#lastTopic = topic
     if (!topic) throw new MeshError(ErrorReason.RECIPIENT_ABSENT, 'the peer is in no topic of ours any more')
     await context.send(connection.key, topic, ANY_SESSION, payload)
   }

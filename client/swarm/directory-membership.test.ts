@@ -15,6 +15,7 @@ import type { SignalSession } from '../signal/session.ts'
 import type { SignalClient } from '../signal/signal-client.ts'
 import { restingClock } from '../testing/at-rest.fixture.ts'
 import { DirectoryMembership } from './directory-membership.ts'
+import { RecordSeq } from './record-seq.ts'
 
 /** Full jitter at its upper end, so that waits are known. */
 const LONGEST: Random = { bytes: (length) => new Uint8Array(length), uniform: () => 1 }
@@ -76,6 +77,7 @@ beforeEach(async () => {
     key,
     clock,
     random: LONGEST,
+    seq: new RecordSeq(),
     state: Uint8Array.of(1),
     onJoined: () => joined++,
     onError: (error) => errors.push(error),

@@ -15,6 +15,7 @@ import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1
 import type { JoinResponse } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { SignalSession } from '../signal/session.ts'
 import type { SignalClient } from '../signal/signal-client.ts'
+import type { RecordSeq } from './record-seq.ts'
 
 /**
  * This peer's own membership in one topic at one server. Desired: "joined, with this state". Whatever happens (a new session,
@@ -27,6 +28,7 @@ export interface DirectoryMembershipOptions {
   readonly key: SigningKey
   readonly clock: Clock
   readonly random: Random
+  readonly seq: RecordSeq
   readonly state: Uint8Array
   readonly onJoined: (response: JoinResponse) => void
   /** A failed try. One that is not retryable is not repeated before something changes. */
@@ -44,7 +46,6 @@ export class DirectoryMembership {
   readonly #options: DirectoryMembershipOptions
   readonly #backoff: Backoff
   #state: Uint8Array
-  #seq = 0n
   #joinedSession: Uint8Array | undefined
   #record: { signed: SignedRecord; session: SignalSession } | undefined
   #timer: Timer | undefined
@@ -138,7 +139,7 @@ export class DirectoryMembership {
     if (!this.#wanted) return
     // Another life of this peer counted further, or the clock went back: go on above it.
     if (error.reason === ErrorReason.RECORD_STALE && this.#mayGoOnAbove(error.value)) {
-      this.#seq = error.value
+      this.#options.seq.goOnAbove(error.value)
       return this.#later(this.#backoff.next())
     }
     this.#options.onError(error)
@@ -156,14 +157,13 @@ export class DirectoryMembership {
   }
 
   #sign(kind: MembershipKind, session: SignalSession): Promise<SignedRecord> {
-    const { signal, party, key } = this.#options
+    const { signal, party, key, seq } = this.#options
     const wallMs = signal.wallMs()
-    this.#seq = nextSeq(this.#seq, wallMs)
     return signRecord(key, {
       kind,
       topic: party.topic,
       sessionId: session.id,
-      seq: this.#seq,
+      seq: seq.next(wallMs),
       issuedAtMs: wallMs,
       ttlMs: recordTtlMs(session),
       sessionKey: session.sessionKey.publicKey,

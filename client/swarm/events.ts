@@ -8,7 +8,7 @@ export interface SwarmEvents extends Record<string, unknown> {
   message: Message
   /** A peer is in the swarm: admitted, and reachable. */
   join: Peer
-  /** A peer left, or is gone for good. */
+  /** A peer left, is gone for good, or is no longer linked to because the topology has other links for its room. */
   leave: Peer
   /** A peer's state or session changed. */
   update: Peer

@@ -1,4 +1,4 @@
-import { type Clock, ErrorReason, formatPeerId, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
+import { type Clock, ErrorReason, equalBytes, formatPeerId, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
 import type { Connections } from '../connection/connections.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
@@ -27,11 +27,15 @@ export interface RosterOptions {
 
 /** After a server restart members come back one by one; those that have not within this time are gone. */
 const MISSING_GRACE_MS = 5_000
+/** Of the links a topology allows; the rest is for newcomers, who must find room somewhere. */
+const KEPT_SHARE = 0.75
 
 export class Roster {
   readonly #options: RosterOptions
   readonly #known = new Map<string, Peer>()
   readonly #joined = new Map<string, Peer>()
+  /** Names of the members this peer's topology asks for, as of the last look. */
+  #selected: ReadonlySet<string> = new Set()
   /** Members a restarted server does not list yet, and until when that is no reason to give them up. */
   readonly #missing = new Map<string, number>()
 
@@ -73,6 +77,22 @@ export class Roster {
     }
   }
 
+  /** Gives links up that neither side's topology asks for, as far as room runs short. */
+  prune(): void {
+    const { ownKey, topology, view } = this.#options
+    let excess = this.#known.size - Math.floor(topology.maxLinks * KEPT_SHARE)
+    if (excess <= 0) return
+    const keys = [...view.members.values()].map(({ record }) => record.peerKey)
+    for (const peer of [...this.#known.values()]) {
+      const name = toHex(peer.key)
+      if (excess <= 0 || !view.members.has(name) || this.#selected.has(name)) continue
+      const others = [ownKey, ...keys.filter((key) => !equalBytes(key, peer.key))]
+      if (topology.select(peer.key, others).some((key) => equalBytes(key, ownKey))) continue
+      this.#drop(peer, new MeshError(ErrorReason.LINK_REFUSED, 'the topology has other links for this room'))
+      excess--
+    }
+  }
+
   onAttached(connection: PeerConnection, record: VerifiedRecord): void {
     const peer = this.#remember(connection, record)
     peer.update({ attached: true })
@@ -94,6 +114,9 @@ export class Roster {
       connection.unwant(this.#options.handle())
     }
     this.onChanged(connection)
+    // The other side pruned the link, and this one does not ask for it either.
+    if (error.reason === ErrorReason.LINK_REFUSED && !this.#selected.has(toHex(connection.key)))
+      return this.#drop(peer, error)
     this.#settleDeparture(connection.key)
   }
 
@@ -138,6 +161,7 @@ export class Roster {
     const members = [...view.members.values()]
     const keys = members.map(({ record }) => record.peerKey)
     const selected = new Set(topology.select(ownKey, keys).map(toHex))
+    this.#selected = selected
     for (const record of members) {
       const { peerKey } = record.record
       if (!selected.has(toHex(peerKey)) || !this.hasRoomFor(record)) continue
@@ -155,12 +179,24 @@ export class Roster {
   }
 
   #settleDeparture(key: Uint8Array): void {
-    const { view, connections, handle, emit } = this.#options
+    const { view } = this.#options
     const peer = this.#known.get(formatPeerId(key))
     if (!peer || peer.attached || view.members.has(toHex(key)) || this.#missing.has(toHex(key))) return
+    this.#drop(peer, new MeshError(ErrorReason.PEER_LEFT, `${peer.id} left the swarm`))
+  }
+
+  /** Ends what there is with a peer; `error` is what waits for it hears. */
+  #drop(peer: Peer, error: MeshError): void {
+    const { connections, handle, emit } = this.#options
     this.#known.delete(peer.id)
-    connections.get(key)?.unwant(handle(), new MeshError(ErrorReason.LINK_CLOSED, 'the directory lists you no more'))
-    peer.leave(new MeshError(ErrorReason.PEER_LEFT, `${peer.id} left the swarm`))
+    // "Left" is for the peer itself to say: to it, this side only gives the link up.
+    const there = error.reason === ErrorReason.PEER_LEFT ? notListed() : error
+    connections.get(peer.key)?.unwant(handle(), there)
+    peer.leave(error)
     if (this.#joined.delete(peer.id)) emit('leave', peer)
   }
+}
+
+function notListed(): MeshError {
+  return new MeshError(ErrorReason.LINK_CLOSED, 'the directory does not list the peer any more')
 }

@@ -2,6 +2,7 @@ import type { Clock, Party, Random, SigningKey } from '@mesh/core'
 import type { Admission } from '../connection/admission.ts'
 import type { Connections } from '../connection/connections.ts'
 import type { SignalClient } from '../signal/signal-client.ts'
+import type { RecordSeq } from './record-seq.ts'
 import type { Topology } from './topology/topology.ts'
 
 export interface SwarmOptions {
@@ -21,6 +22,8 @@ export interface SwarmParts {
   readonly random: Random
   readonly signal: SignalClient
   readonly connections: Connections
+  /** Shared by all swarms of the client. */
+  readonly seq: RecordSeq
   readonly options: SwarmOptions
   /** The swarm is closed; `close` resolves when this does. */
   readonly onClosed: () => Promise<void>

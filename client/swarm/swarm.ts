@@ -46,7 +46,7 @@ export class Swarm {
 
   /** Swarms are made by `join`. */
   constructor(parts: SwarmParts) {
-    const { party, key, clock, random, signal, options } = parts
+    const { party, key, clock, random, signal, seq, options } = parts
     this.#parts = parts
     this.id = formatPeerId(key.publicKey)
     this.topic = party.topic
@@ -75,6 +75,7 @@ export class Swarm {
       key,
       clock,
       random,
+      seq,
       state: options.state ?? new Uint8Array(0),
       onJoined: (response) => this.#work.run(async () => this.#apply(await this.#view.applyJoin(response), true)),
       onError: (error) => this.#onDirectoryError(error),
@@ -170,8 +171,9 @@ export class Swarm {
     const links = [...this.#roster.known.values()].map((peer) => connections.get(peer.key)?.linked?.link)
     await Promise.all(links.map((link) => link?.drained({ signal: deadline.signal }).catch(() => undefined)))
     timer.cancel()
+    // Goodbyes first: the server passes nothing on for a peer that left.
+    await connections.unregister(this.#handle)
     await this.#directory.leave()
-    connections.unregister(this.#handle)
     const error = swarmClosed()
     this.#roster.close(error)
     this.#joined.reject(error)
@@ -274,8 +276,9 @@ export class Swarm {
   #housekeep(): void {
     this.#timer = this.#parts.clock.schedule(RECONCILE_MS, () => {
       this.#work.run(() => {
-        this.#apply(this.#view.expire(this.#parts.signal.wallMs()), false)
         this.#roster.settleMissing()
+        this.#roster.prune()
+        this.#apply(this.#view.expire(this.#parts.signal.wallMs()), false)
       })
       this.#housekeep()
     })
