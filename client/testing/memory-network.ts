@@ -10,6 +10,8 @@ export interface MemoryNetworkOptions {
   /** Default: the system's. Give a VirtualClock to own time. */
   readonly clock?: Clock
   readonly random?: Random
+  /** Peers use Exchange, as Node does, instead of Subscribe and SendMessage, as browsers do. Default false. */
+  readonly duplex?: boolean
 }
 
 /**
@@ -37,7 +39,7 @@ export async function memoryNetwork(options: MemoryNetworkOptions = {}): Promise
     rtc,
     connect: () => ({
       transport: createRouterTransport(signalingRoutes(signaling)),
-      duplex: false,
+      duplex: options.duplex ?? false,
       close: () => {},
     }),
   }

@@ -143,6 +143,12 @@ export class MemoryConnection extends Listeners implements RtcConnection {
     if (remote) this.#rtc.later(() => remote.close())
   }
 
+  /** As if its process had been killed: the other side hears nothing more, not even an end. */
+  vanish(): void {
+    this.#rtc.forget(this.#name)
+    this.#remote = undefined
+  }
+
   /** @internal */
   connected(): void {
     if (this.connectionState === 'closed') return

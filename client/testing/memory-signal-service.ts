@@ -1,4 +1,4 @@
-import { create, fromBinary, type MessageInitShape } from '@bufbuild/protobuf'
+import { fromBinary, type MessageInitShape } from '@bufbuild/protobuf'
 import { Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect'
 import {
   type Clock,
@@ -16,14 +16,13 @@ import { SessionProofSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import {
   DepartureReason,
   type Envelope,
-  type Event,
-  EventSchema,
+  type EventSchema,
   type ExchangeRequest,
   type MembersEventSchema,
   OutcomeStatus,
   type SignalService,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { MemorySession } from './memory-session.ts'
+import { HEARTBEAT_MS, MemorySession } from './memory-session.ts'
 
 /**
  * A signaling server in memory: sessions, topics, envelopes and events, without limits, leases or checks. It believes
@@ -58,6 +57,16 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
     this.#topics.clear()
   }
 
+  /** Ends the sessions of a peer without its word, as the end of a lease does: the others see it expire. */
+  expire(peerKey: Uint8Array): void {
+    for (const [name, session] of [...this.#sessions]) {
+      if (toHex(session.peerKey) !== toHex(peerKey)) continue
+      this.#sessions.delete(name)
+      for (const topic of [...this.#topics.keys()]) this.#remove(topic, session, undefined, DepartureReason.EXPIRED)
+      session.end()
+    }
+  }
+
   /** Sends an event to every session of a peer; for servers that lie. */
   inject(peerKey: Uint8Array, event: MessageInitShape<typeof EventSchema>['event']): void {
     for (const session of this.#sessions.values()) {
@@ -73,7 +82,7 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
   async openSession({ proof, token }: { proof?: { statement: Uint8Array } | undefined; token: string }) {
     const { clientNonce, peerKey, origin } = fromBinary(SessionProofSchema, proof?.statement ?? new Uint8Array(0))
     const known = this.#sessions.get(token)
-    const session = known ?? new MemorySession(peerKey, this.#random.bytes(16))
+    const session = known ?? new MemorySession(this.#clock, peerKey, this.#random.bytes(16))
     const name = known ? token : toHex(this.#random.bytes(16))
     this.#sessions.set(name, session)
     const serverTimeMs = BigInt(this.#clock.wallMs())
@@ -84,7 +93,14 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
       origin,
       expiresAtMs: Number(serverTimeMs) + 3_600_000,
     })
-    return { token: name, grant, renewed: known !== undefined, heartbeatMs: 10_000, leaseMs: 15_000, serverTimeMs }
+    return {
+      token: name,
+      grant,
+      renewed: known !== undefined,
+      heartbeatMs: HEARTBEAT_MS,
+      leaseMs: 15_000,
+      serverTimeMs,
+    }
   }
 
   async closeSession(_request: unknown, context: HandlerContext) {
@@ -121,7 +137,6 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
 
   async *subscribe({ cursor }: { cursor: bigint }, context: HandlerContext) {
     const { session } = this.#session(context)
-    yield { events: [heartbeat(this.#clock, cursor)] }
     for await (const event of session.events(cursor, context.signal)) yield { events: event ? [event] : [] }
     throw refuse(ErrorReason.SESSION_UNKNOWN)
   }
@@ -131,7 +146,6 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
     const iterator = requests[Symbol.asyncIterator]()
     const first = await iterator.next()
     const cursor = first.done ? 0n : first.value.cursor
-    yield { events: [heartbeat(this.#clock, cursor)], outcomes: [] }
     const outcomes: ReturnType<MemorySignalService['route']>[] = []
     const reading = (async () => {
       for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
@@ -165,12 +179,17 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
     return { id: sent.id, status: OutcomeStatus.DELIVERED }
   }
 
-  #remove(topic: string, session: MemorySession, record: SignedRecord | undefined): void {
+  #remove(
+    topic: string,
+    session: MemorySession,
+    record: SignedRecord | undefined,
+    reason: DepartureReason = DepartureReason.LEFT,
+  ): void {
     const members = this.#topics.get(topic)
     const name = toHex(session.peerKey)
     if (members?.get(name)?.session !== session) return
     members.delete(name)
-    const left = { peerKey: session.peerKey, sessionId: session.id, reason: DepartureReason.LEFT }
+    const left = { peerKey: session.peerKey, sessionId: session.id, reason }
     this.#announce(topic, session, { left: [{ ...left, ...(record && { record }) }] })
   }
 
@@ -192,13 +211,6 @@ export class MemorySignalService implements Partial<ServiceImpl<typeof SignalSer
     if (!session) throw refuse(ErrorReason.SESSION_UNKNOWN)
     return { name, session }
   }
-}
-
-function heartbeat(clock: Clock, cursor: bigint): Event {
-  return create(EventSchema, {
-    cursor,
-    event: { case: 'heartbeat', value: { serverTimeMs: BigInt(clock.wallMs()) } },
-  })
 }
 
 function refuse(reason: ErrorReason): ConnectError {
