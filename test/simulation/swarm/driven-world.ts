@@ -1,50 +1,18 @@
 import type { Message, Swarm } from '@mesh/client'
-import { VirtualClock } from '@mesh/core'
+import type { SigningKey, VirtualClock } from '@mesh/core'
 import { type JoinOptions, joinOn } from '../../../client/mesh-client.ts'
+import { restingClock } from '../../../client/testing/at-rest.fixture.ts'
 import { type MemoryNetwork, memoryNetwork } from '../../../client/testing/index.ts'
+import { mortal } from './mortal-platform.ts'
 
-/**
- * The real SDK on a network in memory and a clock that moves only when everything has come to rest: WebCrypto works in a
- * thread pool, so rest means that no operation of it is pending and nothing follows from the last one.
- */
-let pendingCrypto = 0
-
-function trackCrypto(): void {
-  const subtle = crypto.subtle as unknown as Record<string, (...parameters: unknown[]) => Promise<unknown>>
-  const names = [
-    'sign',
-    'verify',
-    'encrypt',
-    'decrypt',
-    'deriveBits',
-    'deriveKey',
-    'importKey',
-    'exportKey',
-    'generateKey',
-    'digest',
-  ]
-  for (const name of names) {
-    const original = subtle[name]?.bind(crypto.subtle)
-    if (!original) continue
-    subtle[name] = (...parameters) => {
-      pendingCrypto++
-      return original(...parameters).finally(() => pendingCrypto--)
-    }
-  }
-}
-trackCrypto()
-
-async function rest(): Promise<void> {
-  for (let quietTurns = 0; quietTurns < 3; quietTurns++) {
-    await new Promise((resolve) => setImmediate(resolve))
-    if (pendingCrypto > 0) quietTurns = -1
-  }
-}
+/** The real SDK on a network in memory and a clock that moves only when everything has come to rest. */
 
 export interface World extends MemoryNetwork {
   readonly clock: VirtualClock
   /** Joins a party; time moves while it does. */
   join(party: JoinOptions['party'], options?: Partial<JoinOptions>): Promise<TestPeer>
+  /** Joins as a process of its own, which `kill` ends without a word. */
+  joinMortal(party: JoinOptions['party'], identity: SigningKey): Promise<MortalPeer>
   /** Moves time until the condition holds; throws after `limitMs` of virtual time, naming what was waited for. */
   until(what: string, condition: () => boolean, limitMs?: number): Promise<void>
   /** Moves time until the promise settles. */
@@ -60,9 +28,13 @@ export interface TestPeer {
   readonly log: string[]
 }
 
-export async function drivenWorld(): Promise<World> {
-  const clock = new VirtualClock(undefined, { settle: rest })
-  const network = await memoryNetwork({ clock })
+export interface MortalPeer extends TestPeer {
+  kill(): void
+}
+
+export async function drivenWorld(options: { duplex?: boolean } = {}): Promise<World> {
+  const clock = restingClock()
+  const network = await memoryNetwork({ clock, ...options })
   const peers: TestPeer[] = []
 
   const until = async (what: string, condition: () => boolean, limitMs = 60_000): Promise<void> => {
@@ -94,6 +66,11 @@ export async function drivenWorld(): Promise<World> {
       const peer = watch(await settled(joining))
       peers.push(peer)
       return peer
+    },
+    async joinMortal(party, identity) {
+      const { platform, kill } = mortal(network.platform)
+      const joining = joinOn(platform, { servers: network.server, party, identity })
+      return { ...watch(await settled(joining)), kill }
     },
     closeAll: async () => {
       await settled(Promise.all(peers.map(({ swarm }) => swarm.close())))
