@@ -14,10 +14,12 @@ import { describe, expect, test } from 'vitest'
 import { refusalOf } from './testing/reason-of.ts'
 import { selfSigned } from './testing/self-signed.ts'
 import { eventually, useServers } from './testing/serve.ts'
-import { TestPeer, transportOf, WIRES } from './testing/test-peer.ts'
+import { isPlain, TestPeer, transportOf, WIRES } from './testing/test-peer.ts'
 
 const serve = useServers()
 const [CONNECT_H2] = WIRES as [(typeof WIRES)[number]]
+/** Those of the fast lane; in the full one Connect reads on until the stream's end is cut short. */
+const EXCHANGE_WIRES = WIRES.filter((wire) => isPlain(wire) && wire.httpVersion === '2' && wire.protocol !== 'grpc-web')
 
 describe('the life of a server', () => {
   test('starts and stops many times, keeps its key and forgets its sessions', async () => {
@@ -127,6 +129,18 @@ describe('draining', () => {
       await closing
     }
     expect(origin).toBeDefined()
+  })
+
+  test.each(EXCHANGE_WIRES)('does not wait for a client that goes on streaming by $name', async (wire) => {
+    const { server, origin } = await serve({ limits: { streamEndMs: 60_000 } })
+    const call = (await TestPeer.open({ origin, wire })).exchange()
+    call.send({})
+    await call.events.opened()
+    const ended = call.events.rest()
+    // Waiting for the client would take the minute that an ended stream is given.
+    await server.close({ drainMs: 0 })
+    expect(server.stats().connections).toBe(0)
+    expect(ConnectError.from((await ended).error).code).toBe(Code.Unavailable)
   })
 
   test('is cut short by its signal', async () => {

@@ -3,6 +3,7 @@ import { ErrorReason, MeshError } from '@mesh/core'
 import type { Call } from '../../http/call.ts'
 import type { CallLane } from '../../http/front-door.ts'
 import { declaredBytes, isHttp2, type NodeRequest, type NodeResponse } from '../../http/request.ts'
+import { resetAfterEnd } from '../../http/reset-after-end.ts'
 import type { EnvelopeOutcome } from '../../router/router.ts'
 import type { Session } from '../../session/session.ts'
 import { toConnectError } from '../errors.ts'
@@ -29,6 +30,7 @@ export function fastLane(core: SignalCore): CallLane {
     const plain = plainCall(request)
     if (plain === undefined) return false
     core.metrics.lanes.add('fast')
+    if (plain.rpc === 'Exchange') resetAfterEnd(response)
     new FastCall(core, request, response, call, plain).start()
     return true
   }

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
+import type { Http2ServerResponse } from 'node:http2'
 import type { ConnectError } from '@connectrpc/connect'
 // Connect publishes these for protocol implementations, outside of its version promise; its version is pinned.
 import {
@@ -96,22 +96,9 @@ export class Reply {
 
   #end(last?: Uint8Array): void {
     this.#ended = true
-    const { stream } = this.#response as Partial<Http2ServerResponse>
-    if (this.#call.rpc === 'Exchange' && stream !== undefined) resetAfterEnd(stream, this.#call.framing === 'grpc')
     if (last === undefined) this.#response.end()
     else (this.#response as Http2ServerResponse).end(last)
   }
-}
-
-/**
- * A client that is still streaming need not notice that nobody reads any more, and would hold its connection open. A complete
- * response may be followed by a reset without error (RFC 9113 section 8.1); trailers are a part of it.
- */
-function resetAfterEnd(stream: ServerHttp2Stream, hasTrailers: boolean): void {
-  const reset = (): void => stream.close(constants.NGHTTP2_NO_ERROR)
-  // The response itself answers 'wantTrailers' with its trailers; they are on their way a turn later.
-  if (hasTrailers) stream.once('wantTrailers', () => setImmediate(reset))
-  else stream.once('finish', reset)
 }
 
 function utf8(text: string): Uint8Array {
