@@ -143,10 +143,13 @@ export class MeshClient {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([...this.#swarms.values()].map((swarm) => swarm.close()))
-    await this.#connections.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer closed'))
-    await this.#signal.close()
-    await this.#identity.release()
+    try {
+      await Promise.all([...this.#swarms.values()].map((swarm) => swarm.close()))
+      await this.#connections.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer closed'))
+      await this.#signal.close()
+    } finally {
+      await this.#identity.release()
+    }
   }
 
   #each(run: (swarm: Swarm) => void): void {
