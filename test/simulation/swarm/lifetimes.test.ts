@@ -166,12 +166,12 @@ describe('a handshake', () => {
   })
 })
 
-describe('a swarm of 13', () => {
+describe('a swarm of 16', () => {
   it('stays bounded and in one piece', async () => {
     world = await drivenWorld()
     const peers: TestPeer[] = []
-    for (let i = 0; i < 13; i++) peers.push(await world.join('party', { topology: boundedMesh({ degree: 4 }) }))
-    await world.until('settled', () => peers.every(({ swarm }) => swarm.memberCount === 12))
+    for (let i = 0; i < 16; i++) peers.push(await world.join('party', { topology: boundedMesh({ degree: 4 }) }))
+    await world.until('settled', () => peers.every(({ swarm }) => swarm.memberCount === 15))
     await world.clock.advance(60_000)
     const links = new Map(peers.map(({ swarm }) => [swarm.id, [...swarm.peers.keys()]]))
     for (const [id, others] of links) {
@@ -181,6 +181,6 @@ describe('a swarm of 13', () => {
     }
     const reached = new Set([peers[0]?.swarm.id])
     for (const id of reached) for (const other of links.get(id as string) ?? []) reached.add(other)
-    expect(reached.size).toBe(13)
+    expect(reached.size).toBe(16)
   })
 })
