@@ -1,5 +1,5 @@
 import { ErrorReason, generateCryptoKeys, MeshError, signingKeyFromCryptoKeys } from '@mesh/core'
-import { type Identity, type IdentityStore, MAX_IDENTITY_SLOTS, slotName } from '../identity/identity.ts'
+import { firstFreeIdentity, type Identity, type IdentityStore } from '../identity/identity.ts'
 
 /**
  * Identities in IndexedDB: the private key is a non-extractable CryptoKey, so a script that reads the store can use it but
@@ -18,26 +18,18 @@ export function browserIdentityStore(): IdentityStore {
   return {
     async acquire(name) {
       requireSecureContext()
-      for (let slot = 1; slot <= MAX_IDENTITY_SLOTS; slot++) {
-        const release = await tryLock(`mesh-identity:${slotName(name, slot)}`)
-        if (!release) continue
+      return firstFreeIdentity(name, async (slot) => {
+        const release = await tryLock(`mesh-identity:${slot}`)
+        if (!release) return undefined
         try {
-          return await openIdentity(slotName(name, slot), release)
+          return await openIdentity(slot, release)
         } catch (error) {
           await release()
           throw new MeshError(ErrorReason.IDENTITY_UNAVAILABLE, `identity "${name}" cannot be read or written`, {
             cause: error,
           })
         }
-      }
-      throw new MeshError(
-        ErrorReason.IDENTITY_UNAVAILABLE,
-        `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`,
-        {
-          limit: 'identity_slots',
-          limitValue: MAX_IDENTITY_SLOTS,
-        },
-      )
+      })
     },
   }
 }

@@ -1,17 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf'
-import {
-  type AeadFactory,
-  type Clock,
-  compareBytes,
-  ErrorReason,
-  MeshError,
-  openSignal,
-  type Random,
-  ReplayWindow,
-  type SigningKey,
-  toHex,
-  type VerifiedRecord,
-} from '@mesh/core'
+import { compareBytes, ErrorReason, MeshError, openSignal, ReplayWindow, toHex, type VerifiedRecord } from '@mesh/core'
 import { type PeerPayload, PeerPayloadSchema, type SealedSignal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { OutgoingEnvelope } from '../signal/outbox.ts'
@@ -19,7 +7,6 @@ import type { SignalSession } from '../signal/session.ts'
 import type { ConnectionContext } from './connection-context.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import { PeerConnection } from './peer-connection.ts'
-import type { RtcFactory, RtcIceServer } from './rtc.ts'
 import type { TopicHandle } from './topic-handle.ts'
 import { Turns } from './turns.ts'
 
@@ -27,15 +14,9 @@ import { Turns } from './turns.ts'
  * All connections of one client: at most one per peer. Takes the envelopes the server delivers, opens the sealed signals in
  * them, and gives each to its connection; every byte here comes from a stranger until a seal or a packet has opened.
  */
-export interface ConnectionsOptions {
-  readonly clock: Clock
-  readonly random: Random
-  readonly key: SigningKey
-  readonly rtc: RtcFactory | undefined
-  readonly aead: AeadFactory | undefined
-  readonly iceServers: () => readonly RtcIceServer[]
+export interface ConnectionsOptions
+  extends Pick<ConnectionContext, 'clock' | 'random' | 'key' | 'rtc' | 'aead' | 'iceServers' | 'relayUp'> {
   readonly session: () => SignalSession | undefined
-  readonly relayUp: () => boolean
   readonly send: (envelope: OutgoingEnvelope) => Promise<unknown>
 }
 

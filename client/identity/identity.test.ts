@@ -1,6 +1,6 @@
 import { generateSigningKey, toHex } from '@mesh/core'
 import { describe, expect, it } from 'vitest'
-import { ephemeralIdentity, identityFromKey, slotName } from './identity.ts'
+import { ephemeralIdentity, firstFreeIdentity, identityFromKey, slotName } from './identity.ts'
 
 describe('identities that are not stored', () => {
   it('use the key they are given', async () => {
@@ -20,5 +20,23 @@ describe('identities that are not stored', () => {
 describe('slotName', () => {
   it('gives the first identity its own name and numbers the others', () => {
     expect([1, 2, 64].map((slot) => slotName('default', slot))).toEqual(['default', 'default-2', 'default-64'])
+  })
+})
+
+describe('firstFreeIdentity', () => {
+  it('takes the first slot that is free', async () => {
+    const asked: string[] = []
+    const identity = await ephemeralIdentity()
+    const taken = await firstFreeIdentity('default', async (slot) => {
+      asked.push(slot)
+      return asked.length === 3 ? identity : undefined
+    })
+    expect(taken).toBe(identity)
+    expect(asked).toEqual(['default', 'default-2', 'default-3'])
+  })
+
+  it('says so when all 64 are held', async () => {
+    const refused = firstFreeIdentity('default', async () => undefined)
+    await expect(refused).rejects.toMatchObject({ reasonName: 'IDENTITY_UNAVAILABLE', limit: 'identity_slots' })
   })
 })

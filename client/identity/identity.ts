@@ -1,4 +1,4 @@
-import { generateSigningKey, type SigningKey } from '@mesh/core'
+import { ErrorReason, generateSigningKey, MeshError, type SigningKey } from '@mesh/core'
 
 /** A peer's long-lived key, held for as long as a client uses it. */
 export interface Identity {
@@ -25,6 +25,28 @@ export const MAX_IDENTITY_SLOTS = 64
 /** Name of the n-th identity (from 1) of a name. */
 export function slotName(name: string, slot: number): string {
   return slot === 1 ? name : `${name}-${slot}`
+}
+
+/**
+ * Takes the first identity of a name that nobody holds. `tryAcquire` gets the names of the slots in turn and answers undefined
+ * for one that is held. Rejects with IDENTITY_UNAVAILABLE when all are, and with what `tryAcquire` rejects with.
+ */
+export async function firstFreeIdentity(
+  name: string,
+  tryAcquire: (slotName: string) => Promise<Identity | undefined>,
+): Promise<Identity> {
+  for (let slot = 1; slot <= MAX_IDENTITY_SLOTS; slot++) {
+    const identity = await tryAcquire(slotName(name, slot))
+    if (identity) return identity
+  }
+  throw new MeshError(
+    ErrorReason.IDENTITY_UNAVAILABLE,
+    `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`,
+    {
+      limit: 'identity_slots',
+      limitValue: MAX_IDENTITY_SLOTS,
+    },
+  )
 }
 
 /** Wraps a key the caller keeps itself. */

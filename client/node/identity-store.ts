@@ -11,7 +11,7 @@ import {
   systemRandom,
   toHex,
 } from '@mesh/core'
-import { type Identity, type IdentityStore, MAX_IDENTITY_SLOTS, slotName } from '../identity/identity.ts'
+import { firstFreeIdentity, type Identity, type IdentityStore } from '../identity/identity.ts'
 
 /**
  * Identities in files: `<directory>/<name>.key`, PKCS #8 PEM (RFC 8410), mode 0600. `<name>.lock` holds the id of the
@@ -32,10 +32,7 @@ export function nodeIdentityStore(directory: string = defaultIdentityDirectory()
     async acquire(name) {
       try {
         await mkdir(directory, { recursive: true, mode: 0o700 })
-        for (let slot = 1; slot <= MAX_IDENTITY_SLOTS; slot++) {
-          const identity = await tryAcquire(join(directory, slotName(name, slot)))
-          if (identity) return identity
-        }
+        return await firstFreeIdentity(name, (slot) => tryAcquire(join(directory, slot)))
       } catch (error) {
         if (error instanceof MeshError) throw error
         throw new MeshError(
@@ -46,14 +43,6 @@ export function nodeIdentityStore(directory: string = defaultIdentityDirectory()
           },
         )
       }
-      throw new MeshError(
-        ErrorReason.IDENTITY_UNAVAILABLE,
-        `all ${MAX_IDENTITY_SLOTS} identities of "${name}" are in use`,
-        {
-          limit: 'identity_slots',
-          limitValue: MAX_IDENTITY_SLOTS,
-        },
-      )
     },
   }
 }
