@@ -3,7 +3,6 @@ import { type Clock, ErrorReason, MeshError } from '@mesh/core'
 import { type Frame, FrameSchema, type PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { ChannelTable, type OpenChannelOptions } from './channel/channel-table.ts'
 import type { LinkChannel } from './channel/link-channel.ts'
-import { Drain } from './drain.ts'
 import { ACK_BYTES, frameBytes } from './frame-size.ts'
 import type { ControlFrame, LinkEffects, LinkOptions, LinkStats } from './link-effects.ts'
 import { DEFAULT_LINK_LIMITS, type LinkLimits } from './link-limits.ts'
@@ -18,6 +17,7 @@ import { Receiving } from './receiving.ts'
 import { earliest } from './recovery.ts'
 import { Scheduler } from './scheduler.ts'
 import { Sending } from './sending.ts'
+import { Waiters } from './waiters.ts'
 
 // The link: an ordered, exactly-once sequence of frames between two peers, over paths that come and go.
 //
@@ -43,7 +43,8 @@ export class Link {
   readonly #liveness: Liveness
   readonly #timer: LinkTimer
   readonly #channels: ChannelTable
-  readonly #drain = new Drain()
+  /** Those who wait until nothing is left to deliver. */
+  readonly #drain = new Waiters<void>()
   #closed = false
   #flushQueued = false
 
@@ -203,7 +204,7 @@ export class Link {
     this.#receiving.window.clear()
     this.#channels.fail(error)
     for (const path of this.#paths.all) path.failPings(Number.POSITIVE_INFINITY, () => error)
-    this.#drain.fail(error)
+    this.#drain.rejectAll(error)
     this.#effects.closed(error, { by, undeliveredFrames, undeliveredBytes })
   }
 
@@ -255,7 +256,7 @@ export class Link {
     recovery.update(waiting || (!idle && this.#paths.active === undefined), this.#paths.active, nowMs)
     const { relay } = this.#paths
     this.#liveness.watch(relay, !waiting && !idle && this.#paths.active === relay, nowMs)
-    if (idle && this.#drain.waiting) this.#drain.done()
+    if (idle) this.#drain.resolveAll()
     this.#setTimer(nowMs)
   }
 

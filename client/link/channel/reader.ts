@@ -1,4 +1,5 @@
 import { ErrorReason, MeshError } from '@mesh/core'
+import { Waiters } from '../waiters.ts'
 import type { ChannelMachine } from './channel-machine.ts'
 
 // How an application takes what a channel received: by asking (receiveMessage, messages, readable), or by being told
@@ -7,17 +8,12 @@ import type { ChannelMachine } from './channel-machine.ts'
 /** Calls of `next` that may wait at once. */
 const MAX_WAITING = 64
 
-interface Waiting {
-  readonly resolve: (bytes: Uint8Array | undefined) => void
-  readonly reject: (error: MeshError) => void
-}
-
 /** Called with each message or chunk, in order. The next one waits for a returned promise. */
 export type Listener = (bytes: Uint8Array) => void | Promise<void>
 
 export class Reader {
   readonly #machine: ChannelMachine
-  #waiting: Waiting[] = []
+  readonly #waiting = new Waiters<Uint8Array | undefined>()
   #listener: Listener | undefined
   /** The listener's promise is pending, or it is being called. */
   #busy = false
@@ -45,7 +41,7 @@ export class Reader {
         new MeshError(ErrorReason.LIMIT_EXCEEDED, `${MAX_WAITING} reads of the channel wait already`),
       )
     }
-    return this.#wait(signal)
+    return this.#waiting.wait(signal)
   }
 
   /** @throws MeshError INVALID_ARGUMENT when the channel has a reader already */
@@ -64,36 +60,12 @@ export class Reader {
     while (this.#waiting.length > 0) {
       const bytes = this.#machine.take()
       if (bytes === undefined) break
-      ;(this.#waiting.shift() as Waiting).resolve(bytes)
+      this.#waiting.resolveFirst(bytes)
     }
     const { error, inbox } = this.#machine
     if (error === undefined && !inbox.ended) return
-    for (const waiting of this.#waiting.splice(0)) {
-      if (error === undefined) waiting.resolve(undefined)
-      else waiting.reject(error)
-    }
-  }
-
-  #wait(signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
-    return new Promise((resolve, reject) => {
-      const done = (): void => signal?.removeEventListener('abort', abort)
-      const waiting: Waiting = {
-        resolve: (bytes) => {
-          done()
-          resolve(bytes)
-        },
-        reject: (error) => {
-          done()
-          reject(error)
-        },
-      }
-      const abort = (): void => {
-        this.#waiting = this.#waiting.filter((other) => other !== waiting)
-        waiting.reject(MeshError.from(signal?.reason))
-      }
-      signal?.addEventListener('abort', abort)
-      this.#waiting.push(waiting)
-    })
+    if (error === undefined) this.#waiting.resolveAll(undefined)
+    else this.#waiting.rejectAll(error)
   }
 
   #tell(listener: Listener): void {
