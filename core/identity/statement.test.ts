@@ -10,6 +10,7 @@ const NAMES: readonly StatementName[] = [
   'session-client',
   'session-server',
   'session-node',
+  'origin-state',
   'membership',
   'signal',
   'credential',

@@ -11,6 +11,7 @@ export type StatementName =
   | 'session-client'
   | 'session-server'
   | 'session-node'
+  | 'origin-state'
   | 'membership'
   | 'signal'
   | 'credential'

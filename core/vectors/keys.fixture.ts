@@ -11,6 +11,7 @@ const STATEMENT_NAMES: readonly StatementName[] = [
   'session-client',
   'session-server',
   'session-node',
+  'origin-state',
   'membership',
   'signal',
   'credential',

@@ -14,17 +14,10 @@ describe('the table of limits', () => {
     expect(new Set(serverLimits.map(({ wireName }) => wireName)).size).toBe(serverLimits.length)
   })
 
-  test('leaves out only what concerns peers and federation', () => {
+  test('leaves out only what concerns peers', () => {
     const described = new Set<string>(serverLimits.map(({ name }) => name))
     const missing = Object.keys(DEFAULT_LIMITS).filter((name) => !described.has(name))
-    expect(missing).toEqual([
-      'recordTtlMs',
-      'federationRecordsPerSecond',
-      'federationMessagesPerSecond',
-      'federationMaxRequestBytes',
-      'maxPendingHandshakes',
-      'linkOpenMs',
-    ])
+    expect(missing).toEqual(['recordTtlMs', 'maxPendingHandshakes', 'linkOpenMs'])
   })
 })
 

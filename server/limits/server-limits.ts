@@ -25,6 +25,43 @@ export interface ServerOnlyLimits {
   readonly http2PingMs: number
   /** Health Watch streams, which need no session. */
   readonly maxHealthWatches: number
+  /** Rows and envelopes of one federated server: what it may send at once, beside the sustained rates. */
+  readonly federationRecordsBurst: number
+  readonly federationMessagesBurst: number
+  /** Rows of one federated server. */
+  readonly federationMaxRows: number
+  /** Federated servers, connected or remembered with their rows. */
+  readonly federationMaxServers: number
+  /** How long this server's rows stay visible at others without a word from it. */
+  readonly federationLeaseMs: number
+  /** Longest lease that another server may ask for. */
+  readonly federationMaxLeaseMs: number
+  /** Interval of OriginState. */
+  readonly federationStateMs: number
+  /** How long rows of a silent server are kept hidden, for a cheap return. */
+  readonly federationHiddenMs: number
+  /** How long the epoch of a server is remembered after its rows were dropped. */
+  readonly federationEpochMemoryMs: number
+  /** How long a server that was itself paused waits before it judges others silent. */
+  readonly federationPauseGraceMs: number
+  /** Entries of this server's own log that are kept for servers that fell behind; older ones need a snapshot. */
+  readonly federationLogRows: number
+  /** Rows in one frame. */
+  readonly federationPageRows: number
+  /** Frames one side of a stream may send before it needs Credit. */
+  readonly federationCreditFrames: number
+  /** Time for a Replicate stream to prove itself. */
+  readonly federationHandshakeMs: number
+  /** HTTP/2 ping interval between servers. */
+  readonly federationPingMs: number
+  /** Longest wait of a frame for others to travel with it. */
+  readonly federationFlushMs: number
+  /** Time for a receipt, after which the next home is tried. */
+  readonly federationReceiptMs: number
+  /** Envelopes on their way to one other server. */
+  readonly federationMaxAttempts: number
+  /** Bytes waiting for one Replicate stream. */
+  readonly federationMaxQueueBytes: number
 }
 
 /** Every bound that `createServer` takes in `ServerOptions.limits`. */
@@ -50,6 +87,32 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   http2ResetsPerSecond: 33,
   http2PingMs: 10_000,
   maxHealthWatches: 64,
+  // 4 s at the sustained rate: what a server that lost its clients gets when they all come at once.
+  federationRecordsBurst: 20_000,
+  federationMessagesBurst: 8_000,
+  // One million rows of about 300 bytes: 300 MiB.
+  federationMaxRows: 1_000_000,
+  federationMaxServers: 64,
+  // 10 s: ten states may be lost, or one TCP connection replaced, before anybody is said to have left.
+  federationLeaseMs: 10_000,
+  federationMaxLeaseMs: 60_000,
+  federationStateMs: 1_000,
+  federationHiddenMs: 5 * 60_000,
+  // One hour: longer than a message or a snapshot of the former epoch can be on its way.
+  federationEpochMemoryMs: 60 * 60_000,
+  federationPauseGraceMs: 2_000,
+  // 3 s of changes at the sustained rate of 5,000 a second.
+  federationLogRows: 16_384,
+  // 1,000 rows of about 300 bytes are 300 KiB: three fit into one request of 1 MiB.
+  federationPageRows: 1_000,
+  federationCreditFrames: 256,
+  federationHandshakeMs: 10_000,
+  federationPingMs: 2_000,
+  federationFlushMs: 5,
+  federationReceiptMs: 2_000,
+  // 5 s of envelopes at the sustained rate of 2,000 a second.
+  federationMaxAttempts: 10_000,
+  federationMaxQueueBytes: 8 * 1_024 * 1_024,
 }
 
 export type LimitUnit = 'bytes' | 'ms' | 'count' | 'per second'
@@ -65,15 +128,8 @@ export interface LimitDescription {
   readonly meaning: string
 }
 
-/** Bounds in `Limits` that a server does not apply: they concern peers, or servers that federate. */
-const NOT_OF_THIS_SERVER = new Set<keyof Limits>([
-  'recordTtlMs',
-  'maxPendingHandshakes',
-  'linkOpenMs',
-  'federationRecordsPerSecond',
-  'federationMessagesPerSecond',
-  'federationMaxRequestBytes',
-])
+/** Bounds in `Limits` that a server does not apply: they concern peers. */
+const NOT_OF_THIS_SERVER = new Set<keyof Limits>(['recordTtlMs', 'maxPendingHandshakes', 'linkOpenMs'])
 
 const MEANINGS: Partial<Record<keyof ServerLimits, string>> = {
   maxMessageBytes: 'payload of one envelope',
@@ -128,6 +184,28 @@ const MEANINGS: Partial<Record<keyof ServerLimits, string>> = {
   http2ResetsPerSecond: 'HTTP/2: streams a client may reset, sustained',
   http2PingMs: 'HTTP/2: interval of the server’s pings',
   maxHealthWatches: 'health Watch streams',
+  federationRecordsPerSecond: 'rows that one federated server may log, sustained',
+  federationRecordsBurst: 'rows that one federated server may log, at once',
+  federationMessagesPerSecond: 'envelopes that one federated server may send, sustained',
+  federationMessagesBurst: 'envelopes that one federated server may send, at once',
+  federationMaxRequestBytes: 'one message of a Replicate stream, enforced while it is read',
+  federationMaxRows: 'rows of one federated server',
+  federationMaxServers: 'federated servers, connected or remembered',
+  federationLeaseMs: 'how long this server’s rows stay visible at others without a word from it',
+  federationMaxLeaseMs: 'longest lease another server may ask for',
+  federationStateMs: 'interval of the state that keeps this server’s rows alive at others',
+  federationHiddenMs: 'how long rows of a silent server are kept, hidden, for a cheap return',
+  federationEpochMemoryMs: 'how long the epoch of a server is remembered after its rows were dropped',
+  federationPauseGraceMs: 'wait before others are judged silent, after this process was paused itself',
+  federationLogRows: 'entries kept of this server’s log; a server further behind gets a snapshot',
+  federationPageRows: 'rows in one frame between servers',
+  federationCreditFrames: 'frames a federated server may send before it needs credit',
+  federationHandshakeMs: 'time for a Replicate stream to prove itself',
+  federationPingMs: 'HTTP/2 ping interval between servers',
+  federationFlushMs: 'longest wait of a frame between servers for others to travel with it',
+  federationReceiptMs: 'time for a receipt, after which the next home is tried',
+  federationMaxAttempts: 'envelopes on their way to one federated server',
+  federationMaxQueueBytes: 'bytes waiting for one Replicate stream',
 }
 
 /** Every limit a server applies, in the order of documents. Flags, documents and tests are made from this table. */
