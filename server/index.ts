@@ -1,5 +1,9 @@
 /** The MESH signaling server, to be run by `mesh serve` or inside any Node program. */
 
+export type { FederationOptions } from './backplane/federation/federation-options.ts'
+// How operators name servers to each other
+export { formatServerAddress, parseServerAddress, parseServerKey } from './backplane/federation/trunk/server-address.ts'
+export type { ServerAddress as FederatedServer } from './backplane/federation/trunk/trunk.ts'
 export type { NodeHandler, NodeRequest, NodeResponse } from './http/request.ts'
 export type { LimitDescription, LimitUnit, ServerLimits, ServerOnlyLimits } from './limits/server-limits.ts'
 // For adapters: what flags, documents and tests are made from

@@ -1,4 +1,5 @@
 import { type Clock, ErrorReason, MeshError, type Random, type SigningKey, systemClock, systemRandom } from '@mesh/core'
+import { checkFederation, type FederationOptions } from './backplane/federation/federation-options.ts'
 import type { NodeHandler } from './http/request.ts'
 import { resolveLimits, type ServerLimits } from './limits/server-limits.ts'
 import { type Logger, silentLogger } from './ops/log.ts'
@@ -32,8 +33,10 @@ export interface ServerOptions {
    * quotas count. Default 0: the header is ignored, as anybody can write it.
    */
   readonly trustedProxies?: number
-  /** Serve /metrics. Default: only when bound to loopback. */
+  /** Serve /metrics and /federation. Default: only when bound to loopback. */
   readonly metrics?: boolean
+  /** The servers to share the directory and to pass messages with. Default: none; the server stands alone. */
+  readonly federation?: FederationOptions
   /** Server named to clients when this one drains, for example "https://other.example". */
   readonly successor?: string
   /** How long `close` lets streams finish, in ms. Default 5,000. */
@@ -59,6 +62,7 @@ export interface ResolvedOptions {
   readonly turn: TurnOptions | undefined
   readonly trustedProxies: number
   readonly metrics: boolean | undefined
+  readonly federation: FederationOptions | undefined
   readonly successor: string
   readonly drainMs: number
   readonly log: Logger
@@ -79,18 +83,21 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
   checkWhole('port', port, 65_535)
   checkWhole('drainMs', drainMs, 3_600_000)
   checkWhole('trustedProxies', trustedProxies, 16)
+  const limits = resolveLimits(options.limits)
+  const { federation, key } = options
   return {
     host,
     port,
     tls: options.tls,
-    key: options.key,
-    limits: resolveLimits(options.limits),
+    key,
+    limits,
     allowedHosts: options.allowedHosts,
     allowedOrigins: options.allowedOrigins,
     iceServers: options.iceServers ?? [],
     turn: options.turn,
     trustedProxies,
     metrics: options.metrics,
+    federation: federation && checkFederation(federation, limits, key?.publicKey),
     successor: options.successor ?? '',
     drainMs,
     log: options.log ?? silentLogger,
