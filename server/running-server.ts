@@ -6,13 +6,14 @@ import { LocalBackplane } from './backplane/local-backplane.ts'
 import { MemoryDirectory } from './directory/memory-directory.ts'
 import { AccessPolicy } from './http/access-policy.ts'
 import { hostOf, isLoopbackHost } from './http/authority.ts'
-import { type CallLane, frontDoor } from './http/front-door.ts'
+import { type CallLane, frontDoor, type OperatorPage } from './http/front-door.ts'
 import { Listener } from './http/listener.ts'
 import { type NodeHandler, respondText } from './http/request.ts'
 import { AddressQuota } from './limits/address-quota.ts'
+import { renderFederation } from './ops/federation-status.ts'
 import { HealthStatus } from './ops/health.ts'
 import { describeCause, type Logger } from './ops/log.ts'
-import { Metrics } from './ops/metrics.ts'
+import { type Gauges, METRICS_TYPE, Metrics } from './ops/metrics.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Router } from './router/router.ts'
 import { connectLane } from './rpc/connect-lane.ts'
@@ -170,7 +171,7 @@ export class RunningServer {
       policy,
       guard: this.#listener.guard,
       lanes: [fastLane(this.#core), this.#fullLane()],
-      metrics: serveMetrics ? () => this.#renderMetrics() : undefined,
+      pages: serveMetrics ? this.#operatorPages() : new Map(),
       maxHeaderBytes: this.#options.limits.http2MaxHeaderBytes,
       trustedProxies,
       fallback: fallback && guarded(fallback, this.#options.log),
@@ -197,9 +198,15 @@ export class RunningServer {
     })
   }
 
-  #renderMetrics(): string {
-    const uptimeSeconds = Math.floor((this.#options.clock.monotonicMs() - this.#startedMs) / 1_000)
-    return this.#metrics.render({ ...this.stats, uptimeSeconds })
+  #operatorPages(): ReadonlyMap<string, OperatorPage> {
+    const gauges = (): Gauges => {
+      const uptimeSeconds = Math.floor((this.#options.clock.monotonicMs() - this.#startedMs) / 1_000)
+      return { ...this.stats, uptimeSeconds }
+    }
+    return new Map([
+      ['/metrics', { contentType: METRICS_TYPE, text: () => this.#metrics.render(gauges()) }],
+      ['/federation', { contentType: 'application/json', text: () => renderFederation(undefined, gauges()) }],
+    ])
   }
 
   #drainingMs(): number | undefined {

@@ -15,13 +15,19 @@ import {
 /** Serves a request that is a call, or returns false. */
 export type CallLane = (request: NodeRequest, response: NodeResponse, call: Call) => boolean
 
+/** A page for operators and their programs, made when somebody asks. */
+export interface OperatorPage {
+  readonly contentType: string
+  text(): string
+}
+
 export interface FrontDoorOptions {
   readonly policy: AccessPolicy
   readonly guard: ConnectionGuard
   /** Tried in order. */
   readonly lanes: readonly CallLane[]
-  /** Text of /metrics; undefined when it is not served. */
-  readonly metrics: (() => string) | undefined
+  /** What operators read, by path. Empty when it is not served. */
+  readonly pages: ReadonlyMap<string, OperatorPage>
   /** HTTP/2: the limit is announced in SETTINGS, but nothing enforces it before the client has acknowledged them. */
   readonly maxHeaderBytes: number
   readonly trustedProxies: number
@@ -29,15 +35,12 @@ export interface FrontDoorOptions {
   readonly onRefused: (why: 'host' | 'origin') => void
 }
 
-/** Prometheus text format 0.0.4. */
-const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
-
 /**
  * What every request passes, in this order: the Host allow-list, the Origin allow-list, CORS (preflights end here), the
- * calls, /metrics, and what the program around the server wants to serve.
+ * calls, the pages for operators, and what the program around the server wants to serve.
  */
 export function frontDoor(options: FrontDoorOptions): NodeHandler {
-  const { policy, guard, lanes, metrics, fallback, maxHeaderBytes, onRefused } = options
+  const { policy, guard, lanes, pages, fallback, maxHeaderBytes, onRefused } = options
   return (request, response) => {
     // A response whose client is gone fails to write; its handler learns it from 'close'.
     response.on('error', () => {})
@@ -63,9 +66,10 @@ export function frontDoor(options: FrontDoorOptions): NodeHandler {
     }
     const call = describeCall(request, options.trustedProxies, markAuthenticated)
     if (lanes.some((lane) => lane(request, response, call))) return
-    if (metrics !== undefined && request.method === 'GET' && pathOf(request) === '/metrics') {
-      response.setHeader('content-type', METRICS_TYPE)
-      response.end(metrics())
+    const page = request.method === 'GET' ? pages.get(pathOf(request)) : undefined
+    if (page !== undefined) {
+      response.setHeader('content-type', page.contentType)
+      response.end(page.text())
       return
     }
     if (fallback !== undefined) fallback(request, response)

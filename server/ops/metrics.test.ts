@@ -4,16 +4,53 @@ import { Metrics } from './metrics.ts'
 
 const gauges = { sessions: 1, streams: 2, topics: 3, members: 4, heldEnvelopes: 5, connections: 6, uptimeSeconds: 7 }
 
-test('metrics are valid Prometheus text with a type for every family', () => {
+const origin = {
+  key: new Uint8Array(32).fill(0xab),
+  epoch: 1n,
+  seq: 10n,
+  head: 12n,
+  rows: 3,
+  digest: new Uint8Array(32),
+  state: 'hidden' as const,
+  msSinceState: 15_000.4,
+}
+const federation = {
+  realm: 'test',
+  key: origin.key,
+  origins: [origin],
+  neighbours: [{ key: origin.key, url: undefined, directory: true, messages: false }],
+}
+
+test.each([[undefined], [federation]])('metrics are valid Prometheus text with a type for every family', (status) => {
   const metrics = new Metrics()
   metrics.envelopes.add('held', 3)
-  const text = metrics.render(gauges)
+  const text = metrics.render(gauges, status)
   expect(text).toContain('mesh_envelopes_total{outcome="held"} 3\n')
   expect(text).toContain('mesh_members 4\n')
+  expect(text.includes('mesh_federation')).toBe(status !== undefined)
   const families = new Set([...text.matchAll(/^([a-z_]+)[ {]/gm)].map(([, name]) => name))
   for (const family of families) expect(text).toMatch(new RegExp(`# TYPE ${family} (counter|gauge)`))
   for (const line of text.trimEnd().split('\n'))
-    expect(line).toMatch(/^(# (HELP|TYPE) .+|[a-z_]+(\{[a-z]+="[a-z_]+"\})? \d+)$/)
+    expect(line).toMatch(/^(# (HELP|TYPE) .+|[a-z_]+(\{[a-z]+="[a-z0-9_]+"\})? \d+)$/)
+})
+
+test('metrics of a federated server tell of every origin and of both channels', () => {
+  const metrics = new Metrics()
+  metrics.federationRefused.add('realm_mismatch')
+  metrics.federationEnvelopes.add('received', 2)
+  const lines = metrics.render(gauges, federation).split('\n')
+  const label = `{origin="${'ab'.repeat(32)}"}`
+  for (const line of [
+    'mesh_federation_servers{channel="directory"} 1',
+    'mesh_federation_servers{channel="messages"} 0',
+    `mesh_federation_origin_live${label} 0`,
+    `mesh_federation_rows${label} 3`,
+    `mesh_federation_lag_entries${label} 2`,
+    `mesh_federation_state_age_ms${label} 15000`,
+    'mesh_federation_refused_total{reason="realm_mismatch"} 1',
+    'mesh_federation_envelopes_total{outcome="received"} 2',
+  ])
+    expect(lines).toContain(line)
 })
 
 test('a log entry is one line of JSON', () => {

@@ -1,3 +1,9 @@
+import { renderFederationGauges } from './federation-metrics.ts'
+import type { FederationStatus } from './federation-status.ts'
+
+/** Prometheus text format 0.0.4. */
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
 /** A counter with one label from a fixed set of values, so that the number of series is bounded by construction. */
 export class Counter<L extends string> {
   readonly name: string
@@ -79,9 +85,23 @@ export class Metrics {
     'reason',
     ['host', 'origin'],
   )
+  /** Whom this server turned away as a neighbour; the labels are names of `ErrorReason` in lower case. */
+  readonly federationRefused = new Counter<string>(
+    'mesh_federation_refused_total',
+    'Streams with other servers that were refused or ended for what the other did.',
+    'reason',
+    [],
+  )
+  readonly federationEnvelopes = new Counter(
+    'mesh_federation_envelopes_total',
+    'Envelopes that crossed between servers.',
+    'outcome',
+    ['delivered', 'held', 'absent', 'received'],
+  )
   readonly lanes = new Counter('mesh_lane_calls_total', 'Calls by the lane that served them.', 'lane', ['fast', 'full'])
 
-  render(gauges: Gauges): string {
+  /** `federation`: undefined on a server that stands alone. */
+  render(gauges: Gauges, federation?: FederationStatus): string {
     const counters = [
       this.calls,
       this.sessionsOpened,
@@ -91,11 +111,13 @@ export class Metrics {
       this.streamsEnded,
       this.rejectedRequests,
       this.lanes,
+      ...(federation === undefined ? [] : [this.federationRefused, this.federationEnvelopes]),
     ].map((counter) => counter.render())
     const values = (Object.keys(GAUGE_HELP) as (keyof Gauges)[]).map((key) => {
       const [name, help] = GAUGE_HELP[key]
       return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${name} ${gauges[key]}`
     })
-    return `${[...counters, ...values].join('\n')}\n`
+    const federated = federation === undefined ? [] : [renderFederationGauges(federation)]
+    return `${[...counters, ...values, ...federated].join('\n')}\n`
   }
 }

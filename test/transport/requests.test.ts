@@ -87,13 +87,17 @@ describe('requests that are no calls', () => {
     expect(await (await fetch(`${withPage.origin}/`)).text()).toBe('<p>page')
   })
 
-  test('get metrics on loopback, unless that is switched off', async () => {
+  test('get the pages for operators on loopback, unless that is switched off', async () => {
     const on = await serve()
     const response = await fetch(`${on.origin}/metrics`)
     expect(response.headers.get('content-type')).toContain('version=0.0.4')
     expect(await response.text()).toMatch(/^mesh_sessions 0$/m)
     const off = await serve({ metrics: false })
     expect((await fetch(`${off.origin}/metrics`)).status).toBe(404)
+    const federation = await fetch(`${on.origin}/federation`)
+    expect(federation.headers.get('content-type')).toBe('application/json')
+    expect(await federation.json()).toMatchObject({ federated: false, stats: { sessions: 0 } })
+    expect((await fetch(`${off.origin}/federation`)).status).toBe(404)
   })
 })
 

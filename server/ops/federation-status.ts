@@ -1,0 +1,65 @@
+import { toHex } from '@mesh/core'
+import type { Gauges } from './metrics.ts'
+
+/** What a server holds of one origin: its own peers, or the replica of another server's. */
+export interface OriginStatus {
+  /** Ed25519 public key, 32 bytes. */
+  readonly key: Uint8Array
+  readonly epoch: bigint
+  /** Last entry of the origin's log that was applied, and the newest one it told of. */
+  readonly seq: bigint
+  readonly head: bigint
+  readonly rows: number
+  readonly digest: Uint8Array
+  /** Hidden: nothing was heard for the lease, so its peers are not shown; the rows wait for its return. */
+  readonly state: 'live' | 'hidden'
+  readonly msSinceState: number
+}
+
+/** Another server, and which of the two streams with it are up. */
+export interface NeighbourStatus {
+  readonly key: Uint8Array
+  /** Where it is called; undefined for one that calls. */
+  readonly url: string | undefined
+  readonly directory: boolean
+  readonly messages: boolean
+}
+
+/** How a server stands in its federation, right now. */
+export interface FederationStatus {
+  readonly realm: string
+  readonly key: Uint8Array
+  readonly origins: readonly OriginStatus[]
+  readonly neighbours: readonly NeighbourStatus[]
+}
+
+/**
+ * The text of /federation: keys and digests in hexadecimal, 64 bit numbers as strings (JSON has no room for them).
+ * `stats` are the gauges of the server itself.
+ */
+export function renderFederation(status: FederationStatus | undefined, stats: Gauges): string {
+  if (status === undefined) return `${JSON.stringify({ federated: false, stats })}\n`
+  const { realm, key, origins, neighbours } = status
+  return `${JSON.stringify({
+    federated: true,
+    realm,
+    key: toHex(key),
+    stats,
+    origins: origins.map((origin) => ({
+      ...origin,
+      key: toHex(origin.key),
+      epoch: String(origin.epoch),
+      seq: String(origin.seq),
+      head: String(origin.head),
+      lag: Number(lagOf(origin)),
+      digest: toHex(origin.digest),
+      msSinceState: Math.round(origin.msSinceState),
+    })),
+    neighbours: neighbours.map((neighbour) => ({ ...neighbour, key: toHex(neighbour.key) })),
+  })}\n`
+}
+
+/** Entries of the origin's log that are known to exist and not applied yet. */
+export function lagOf({ seq, head }: OriginStatus): bigint {
+  return head > seq ? head - seq : 0n
+}
