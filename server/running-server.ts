@@ -2,8 +2,7 @@ import { ErrorReason, type SigningKey } from '@mesh/core'
 import { Health } from '@mesh/protocol/grpc/health/v1/health_pb'
 import { FederationService } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { NoticeKind, SignalService } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { LocalBackplane } from './backplane/local-backplane.ts'
-import { MemoryDirectory } from './directory/memory-directory.ts'
+import { createDomain, type Domain } from './domain.ts'
 import { AccessPolicy } from './http/access-policy.ts'
 import { hostOf, isLoopbackHost } from './http/authority.ts'
 import { type CallLane, frontDoor, type OperatorPage } from './http/front-door.ts'
@@ -15,7 +14,6 @@ import { HealthStatus } from './ops/health.ts'
 import { describeCause, type Logger } from './ops/log.ts'
 import { type Gauges, METRICS_TYPE, Metrics } from './ops/metrics.ts'
 import type { ResolvedOptions } from './options.ts'
-import { Router } from './router/router.ts'
 import { connectLane } from './rpc/connect-lane.ts'
 import { fastLane } from './rpc/fast-lane/fast-lane.ts'
 import { federationService } from './rpc/federation-service.ts'
@@ -27,8 +25,6 @@ import { signalService } from './rpc/signal-service.ts'
 import { Challenges } from './session/challenges.ts'
 import { encodeEventBody } from './session/event-codec.ts'
 import { iceServersFor } from './session/ice-servers.ts'
-import { Memberships } from './session/memberships.ts'
-import { SessionRegistry } from './session/session-registry.ts'
 import type { StreamEnding } from './session/session-stream.ts'
 import { Tokens } from './session/tokens.ts'
 
@@ -58,8 +54,7 @@ export class RunningServer {
   readonly #metrics = new Metrics()
   readonly #health = new HealthStatus()
   readonly #stopped = new AbortController()
-  readonly #directory: MemoryDirectory
-  readonly #sessions: SessionRegistry
+  readonly #domain: Domain
   readonly #core: SignalCore
   readonly #listener: Listener
   #handler: NodeHandler = () => {}
@@ -69,23 +64,15 @@ export class RunningServer {
   constructor(options: ResolvedOptions, key: SigningKey) {
     this.#options = options
     const { limits, clock, random, log, host, port, tls } = options
-    const { maxMembersPerTopic, clockSkewMs } = limits
-    const startWallMs = clock.wallMs()
-    this.#directory = new MemoryDirectory({ maxMembersPerTopic, clockSkewMs, random, startWallMs })
-    const backplane = new LocalBackplane(this.#directory, clock)
-    backplane.watch((change) => this.#metrics.membershipChanges.add(change.kind))
-    this.#sessions = new SessionRegistry({
+    this.#domain = createDomain({
       limits,
       clock,
       random,
-      onEnd: (session, end) => {
-        this.#metrics.sessionsEnded.add(end.kind)
-        memberships.onSessionEnd(session, end)
-      },
+      onSessionEnd: (end) => this.#metrics.sessionsEnded.add(end.kind),
       onStreamEnded: (ending) => this.#onStreamEnded(ending),
     })
-    const sessions = this.#sessions
-    const memberships = new Memberships({ backplane, sessions, limits, clock })
+    const { backplane, sessions, memberships, router } = this.#domain
+    backplane.watch((change) => this.#metrics.membershipChanges.add(change.kind))
     const { iceServers, turn } = options
     const { turnCredentialTtlMs } = limits
     this.#core = {
@@ -96,7 +83,7 @@ export class RunningServer {
       tokens: new Tokens(clock, random),
       sessions,
       memberships,
-      router: new Router({ backplane, session: (id) => sessions.get(id), limits, clock }),
+      router,
       backplane,
       addressQuota: new AddressQuota(limits, clock),
       iceServers: () => iceServersFor({ iceServers, turn, turnCredentialTtlMs, clock, random }),
@@ -110,10 +97,10 @@ export class RunningServer {
   }
 
   get stats(): ServerStats {
-    const { topics, members } = this.#directory.totals
+    const { topics, members } = this.#domain.directory.totals
     return {
-      sessions: this.#sessions.size,
-      streams: this.#sessions.streamCount,
+      sessions: this.#domain.sessions.size,
+      streams: this.#domain.sessions.streamCount,
       topics,
       members,
       heldEnvelopes: this.#core.router.heldCount,
@@ -141,7 +128,11 @@ export class RunningServer {
    */
   async stop(drainMs: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, limits, log } = this.#options
-    log('info', 'draining', { drainMs, sessions: this.#sessions.size, streams: this.#sessions.streamCount })
+    log('info', 'draining', {
+      drainMs,
+      sessions: this.#domain.sessions.size,
+      streams: this.#domain.sessions.streamCount,
+    })
     this.#health.set('not-serving')
     this.#drainDeadlineMs = clock.monotonicMs() + drainMs
     const closed = this.#listener.stopAccepting()
@@ -151,7 +142,7 @@ export class RunningServer {
     const streamEndMs = Math.min(limits.streamEndMs, drainMs / 2)
     await this.#streamsFinish(drainMs - streamEndMs, signal)
     const ending = { notice: NoticeKind.DRAINING, error: draining(limits.takeoverMs) }
-    for (const session of this.#sessions) session.endStreams(ending)
+    for (const session of this.#domain.sessions) session.endStreams(ending)
     this.#stopped.abort()
     this.#listener.guard.drain()
     const cut = clock.schedule(drainMs === 0 ? limits.streamEndMs : streamEndMs, cutAll, { keepAlive: true })
@@ -219,7 +210,7 @@ export class RunningServer {
     const { successor } = this.#options
     const detail = draining(drainMs).toDetail()
     const body = encodeEventBody({ case: 'notice', value: { kind, deadlineMs: drainMs, successor, detail } })
-    for (const session of this.#sessions) session.notify(kind, body)
+    for (const session of this.#domain.sessions) session.notify(kind, body)
   }
 
   async #streamsFinish(drainMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -231,7 +222,7 @@ export class RunningServer {
         resolve()
       }
       signal?.addEventListener('abort', finish, { once: true })
-      void this.#sessions.whenNoStreams().then(finish)
+      void this.#domain.sessions.whenNoStreams().then(finish)
     })
   }
 
@@ -243,10 +234,7 @@ export class RunningServer {
   }
 
   async #dispose(): Promise<void> {
-    for (const session of [...this.#sessions]) this.#sessions.end(session, { kind: 'stopped' })
-    this.#core.memberships.close()
-    this.#core.router.close()
-    await this.#core.backplane.close()
+    await this.#domain.close()
     this.#listener.dispose()
   }
 }

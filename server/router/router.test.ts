@@ -4,7 +4,7 @@ import { EnvelopeSchema, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/sig
 import { describe, expect, test } from 'vitest'
 import type { Backplane, RemoteDelivery } from '../backplane/backplane.ts'
 import type { Session } from '../session/session.ts'
-import { createDomain, TestReader } from '../testing/domain.ts'
+import { TestReader, testDomain } from '../testing/domain.ts'
 import { keyBytes, sessionBytes } from '../testing/records.ts'
 import { outgoingEnvelope } from './envelope.ts'
 import { type EnvelopeOutcome, Router } from './router.ts'
@@ -20,7 +20,7 @@ function envelope(to: number, overrides: object = {}) {
 }
 
 function setUp(limits = {}) {
-  const domain = createDomain(limits)
+  const domain = testDomain(limits)
   const [alice, bob] = [domain.open(1), domain.open(2)]
   domain.join(alice)
   domain.join(bob)

@@ -1,7 +1,7 @@
 import type { MeshError } from '@mesh/core'
 import { DepartureReason, type Event } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
-import { createDomain, TestReader } from '../testing/domain.ts'
+import { TestReader, testDomain } from '../testing/domain.ts'
 import { verifiedRecord } from '../testing/records.ts'
 
 /** Departure reasons among events, in order. */
@@ -10,7 +10,7 @@ function departures(events: Event[]): DepartureReason[] {
 }
 
 function setUp(limits = {}) {
-  const domain = createDomain(limits)
+  const domain = testDomain(limits)
   const watcher = domain.open(9)
   domain.join(watcher)
   const reader = new TestReader(watcher)
@@ -90,7 +90,7 @@ describe('memberships', () => {
   })
 
   test('a member of a large topic hears of its view only', () => {
-    const { open, join, sessions } = createDomain({ maxMembersPerJoin: 4 })
+    const { open, join, sessions } = testDomain({ maxMembersPerJoin: 4 })
     const members = Array.from({ length: 40 }, (_, index) => open(index + 1))
     for (const member of members) join(member)
     const readers = members.slice(0, 39).map((member) => new TestReader(member))
@@ -101,7 +101,7 @@ describe('memberships', () => {
   })
 
   test('bounds the topics of a session', () => {
-    const { open, join } = createDomain({ maxTopicsPerSession: 2 })
+    const { open, join } = testDomain({ maxTopicsPerSession: 2 })
     const session = open(1)
     join(session, { topic: 1 })
     join(session, { topic: 2 })

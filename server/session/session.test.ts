@@ -1,7 +1,7 @@
 import { ErrorReason, MeshError } from '@mesh/core'
 import { NoticeKind } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
-import { createDomain, TestReader } from '../testing/domain.ts'
+import { TestReader, testDomain } from '../testing/domain.ts'
 import { encodeEventBody } from './event-codec.ts'
 
 const event = (text = ''): Uint8Array =>
@@ -20,7 +20,7 @@ function thrownBy(run: () => unknown): MeshError {
 
 describe('a session stream', () => {
   test('starts with a heartbeat and sends one every ten seconds, whatever else it sends', async () => {
-    const { clock, open } = createDomain()
+    const { clock, open } = testDomain()
     const session = open(1)
     const reader = new TestReader(session)
     expect(reader.kinds()).toEqual(['heartbeat'])
@@ -34,7 +34,7 @@ describe('a session stream', () => {
   })
 
   test('carries rising cursors; heartbeats repeat the last one', async () => {
-    const { clock, open } = createDomain()
+    const { clock, open } = testDomain()
     const session = open(1)
     const reader = new TestReader(session)
     session.push(event())
@@ -44,7 +44,7 @@ describe('a session stream', () => {
   })
 
   test('never outlives its token', async () => {
-    const { clock, open, endings } = createDomain()
+    const { clock, open, endings } = testDomain()
     const reader = new TestReader(open(1), 0n, clock.monotonicMs() + 5_000)
     reader.read()
     await clock.advance(4_999)
@@ -56,7 +56,7 @@ describe('a session stream', () => {
   })
 
   test('that falls a queue behind ends as a slow reader, and the next one resumes', () => {
-    const { open, endings } = createDomain({ maxStreamQueueBytes: 2_000 })
+    const { open, endings } = testDomain({ maxStreamQueueBytes: 2_000 })
     const session = open(1)
     const reader = new TestReader(session)
     for (let i = 0; i < 20; i++) session.push(event('x'.repeat(100)))
@@ -74,7 +74,7 @@ describe('a session stream', () => {
   })
 
   test('whose transport holds what was taken counts that as queued', () => {
-    const { open, endings } = createDomain({ maxStreamQueueBytes: 2_000 })
+    const { open, endings } = testDomain({ maxStreamQueueBytes: 2_000 })
     const session = open(1)
     const reader = new TestReader(session)
     reader.read()
@@ -84,7 +84,7 @@ describe('a session stream', () => {
   })
 
   test('that takes nothing for 25 seconds although something is there ends', async () => {
-    const { clock, open, endings } = createDomain()
+    const { clock, open, endings } = testDomain()
     const session = open(1)
     const reader = new TestReader(session)
     reader.read()
@@ -96,7 +96,7 @@ describe('a session stream', () => {
   })
 
   test('sends a batch no larger than asked for, but always one event', () => {
-    const { open } = createDomain()
+    const { open } = testDomain()
     const session = open(1)
     for (let i = 0; i < 3; i++) session.push(event('x'.repeat(100)))
     const { stream } = new TestReader(session)
@@ -108,7 +108,7 @@ describe('a session stream', () => {
 
 describe('a session', () => {
   test('resumes after the cursor, forgets what that acknowledges, and tells what was lost', () => {
-    const { open } = createDomain({ replayMaxEvents: 3 })
+    const { open } = testDomain({ replayMaxEvents: 3 })
     const session = open(1)
     const first = new TestReader(session)
     for (let i = 0; i < 8; i++) session.push(event(String(i)))
@@ -125,7 +125,7 @@ describe('a session', () => {
   })
 
   test('starts with the oldest event held when the cursor is 0, without a gap for what was read before', () => {
-    const { open } = createDomain({ replayMaxEvents: 3 })
+    const { open } = testDomain({ replayMaxEvents: 3 })
     const session = open(1)
     const first = new TestReader(session)
     for (let i = 0; i < 8; i++) session.push(event())
@@ -134,7 +134,7 @@ describe('a session', () => {
   })
 
   test('refuses a cursor it never had, and more streams than allowed', () => {
-    const { open } = createDomain({ maxStreamsPerSession: 2 })
+    const { open } = testDomain({ maxStreamsPerSession: 2 })
     const session = open(1)
     expect(thrownBy(() => new TestReader(session, 1n))).toMatchObject({ reason: ErrorReason.CURSOR_INVALID, value: 1n })
     const [first] = [new TestReader(session), new TestReader(session)]
@@ -144,7 +144,7 @@ describe('a session', () => {
   })
 
   test('lives for its lease without a stream, and as long as it has one', async () => {
-    const { clock, open, sessions } = createDomain()
+    const { clock, open, sessions } = testDomain()
     const session = open(1)
     await clock.advance(14_999)
     const reader = new TestReader(session)
@@ -160,7 +160,7 @@ describe('a session', () => {
   })
 
   test('renewing starts the lease over', async () => {
-    const { clock, open } = createDomain()
+    const { clock, open } = testDomain()
     const session = open(1)
     await clock.advance(10_000)
     session.renew(1n)
@@ -169,7 +169,7 @@ describe('a session', () => {
   })
 
   test('forgets the quota of the recipient it has known longest when there are too many', () => {
-    const { open } = createDomain()
+    const { open } = testDomain()
     const session = open(1)
     const first = session.pairQuota('first')
     expect(session.pairQuota('first')).toBe(first)
@@ -180,7 +180,7 @@ describe('a session', () => {
 
 describe('the session registry', () => {
   test('gives a peer one session; the higher order wins and the older is told which', () => {
-    const { open, sessions } = createDomain()
+    const { open, sessions } = testDomain()
     const older = open(1, 5n)
     const reader = new TestReader(older)
     reader.read()
@@ -196,14 +196,14 @@ describe('the session registry', () => {
   })
 
   test('lets a process that lost the answer open again with the same order', () => {
-    const { open } = createDomain()
+    const { open } = testDomain()
     const lost = open(1, 5n)
     expect(open(1, 5n).end).toBeUndefined()
     expect(lost.end).toMatchObject({ kind: 'replaced' })
   })
 
   test('bounds the live sessions, but never refuses a peer its own takeover', () => {
-    const { open } = createDomain({ maxSessions: 2 })
+    const { open } = testDomain({ maxSessions: 2 })
     open(1)
     open(2)
     expect(thrownBy(() => open(3))).toMatchObject({ limit: 'max_sessions', limitValue: 2n, retryable: true })
@@ -211,7 +211,7 @@ describe('the session registry', () => {
   })
 
   test('counts open streams, and says when there are none', async () => {
-    const { open, sessions } = createDomain()
+    const { open, sessions } = testDomain()
     const readers = [new TestReader(open(1)), new TestReader(open(2))]
     expect(sessions.streamCount).toBe(2)
     let idle = false

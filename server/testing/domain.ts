@@ -1,34 +1,24 @@
 import { seededRandom, VirtualClock } from '@mesh/core'
-import { LocalBackplane } from '../backplane/local-backplane.ts'
 import { byteKey } from '../byte-key.ts'
-import { MemoryDirectory } from '../directory/memory-directory.ts'
+import { createDomain } from '../domain.ts'
 import { resolveLimits, type ServerLimits } from '../limits/server-limits.ts'
-import { Router } from '../router/router.ts'
 import { decodeEvent } from '../session/event-codec.ts'
-import { Memberships } from '../session/memberships.ts'
 import type { Session } from '../session/session.ts'
-import { SessionRegistry } from '../session/session-registry.ts'
 import type { SessionStream, StreamEnding, StreamSink } from '../session/session-stream.ts'
 import { keyBytes, type TestRecordFields, verifiedRecord } from './records.ts'
 
 /** The domain of a server without its transports, on a virtual clock. */
-export function createDomain(overrides: Partial<ServerLimits> = {}) {
+export function testDomain(overrides: Partial<ServerLimits> = {}) {
   const limits = resolveLimits(overrides)
   const clock = new VirtualClock()
-  const random = seededRandom(3)
-  const { maxMembersPerTopic, clockSkewMs } = limits
-  const directory = new MemoryDirectory({ maxMembersPerTopic, clockSkewMs, random, startWallMs: clock.wallMs() })
-  const backplane = new LocalBackplane(directory, clock)
   const endings: StreamEnding[] = []
-  const sessions: SessionRegistry = new SessionRegistry({
+  const domain = createDomain({
     limits,
     clock,
-    random,
-    onEnd: (session, end) => memberships.onSessionEnd(session, end),
+    random: seededRandom(3),
     onStreamEnded: (ending) => endings.push(ending),
   })
-  const memberships = new Memberships({ backplane, sessions, limits, clock })
-  const router = new Router({ backplane, session: (id) => sessions.get(id), limits, clock })
+  const { sessions, memberships, router } = domain
   let seq = 0
 
   /** Joins topic 1 unless the fields say otherwise. */
@@ -41,7 +31,7 @@ export function createDomain(overrides: Partial<ServerLimits> = {}) {
     return joined
   }
   const open = (peer: number, order = 1n): Session => sessions.open(keyBytes(peer), order)
-  return { limits, clock, directory, backplane, sessions, memberships, router, endings, join, open }
+  return { ...domain, limits, clock, endings, join, open }
 }
 
 /** A reader of a session stream: takes everything when woken, unless it is told to stall. */
