@@ -23,8 +23,12 @@ export interface StreamEvents {
 export interface TrunkStream {
   /** Writes one message. False: the transport's buffer is full, wait for `onDrain`. Ignored after the close. */
   write(frames: readonly Frame[]): boolean
-  /** Ends the stream; an error is told to the other side where the transport can. Idempotent. */
+  /** Ends the stream, after what was written; an error is told to the other side where the transport can. Idempotent. */
   close(error?: MeshError): void
+  /** The other side proved who it is: the transport may give it more room, time and memory than a stranger gets. */
+  proven(): void
+  /** Round trip of the transport's last ping in ms, undefined where it has none. */
+  readonly rttMs?: number | undefined
 }
 
 /**
@@ -32,7 +36,10 @@ export interface TrunkStream {
  * another. It proves nothing: who is at the other end is found out on the stream (`NodeSession`).
  */
 export interface Trunk {
-  /** Calls a server. `events.onClose` tells when that fails. Each channel has a connection of its own. */
+  /**
+   * Calls a server. `events.onClose` tells when that fails, never before this returned. Each call has a connection of its
+   * own, so that no channel waits for another.
+   */
   dial(address: ServerAddress, channel: Channel, events: StreamEvents): TrunkStream
   /** Hands over every stream that another server opens; set once, before the first can come. */
   onStream(accept: (stream: TrunkStream) => StreamEvents): void
