@@ -1,4 +1,5 @@
-import { toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
+import { ErrorReason, MeshError } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { FrameSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 
@@ -26,6 +27,18 @@ export const PING_BYTES = ENTRY_BYTES + 2 + 11
 
 /** PacketBody.ack: tag and varint 9; 16 ranges of tag and length 2 and two fields of 9: 329 together. */
 export const ACK_BYTES = 9 + 16 * (2 + 2 * 9)
+
+/**
+ * A frame that is sent as a whole, with its size.
+ * @throws MeshError INVALID_ARGUMENT when it is too large for a packet
+ */
+export function measuredFrame(body: Frame['body'], maxBodyBytes: number): { frame: Frame; bytes: number } {
+  const frame = create(FrameSchema, { body })
+  const bytes = frameBytes(frame)
+  const maxBytes = maxBodyBytes - ACK_BYTES
+  if (bytes <= maxBytes) return { frame, bytes }
+  throw new MeshError(ErrorReason.INVALID_ARGUMENT, `A frame has ${bytes} bytes, at most ${maxBytes}`)
+}
 
 /** Any other frame, by encoding it: for frames that are rare. */
 export function frameBytes(frame: Frame): number {

@@ -1,9 +1,8 @@
-import { create } from '@bufbuild/protobuf'
 import { type Clock, ErrorReason, MeshError } from '@mesh/core'
-import { type Frame, FrameSchema, type PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import type { Frame, PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { ChannelTable, type OpenChannelOptions } from './channel/channel-table.ts'
 import type { LinkChannel } from './channel/link-channel.ts'
-import { ACK_BYTES, frameBytes } from './frame-size.ts'
+import { measuredFrame } from './frame-size.ts'
 import type { ControlFrame, LinkEffects, LinkOptions, LinkStats } from './link-effects.ts'
 import { DEFAULT_LINK_LIMITS, type LinkLimits } from './link-limits.ts'
 import { LinkTimer } from './link-timer.ts'
@@ -14,7 +13,7 @@ import { PacketPump } from './packet-pump.ts'
 import type { PathName, PathState } from './path-state.ts'
 import { Paths } from './paths.ts'
 import { Receiving } from './receiving.ts'
-import { earliest } from './recovery.ts'
+import { earliest, silence } from './recovery.ts'
 import { Scheduler } from './scheduler.ts'
 import { Sending } from './sending.ts'
 import { Waiters } from './waiters.ts'
@@ -74,6 +73,7 @@ export class Link {
       wake: () => this.#wake(),
       sendUrgent: (outgoing) => this.#sendUrgent(outgoing),
       opened: (channel) => this.#effects.channel(channel),
+      direct: () => this.path === 'direct',
     })
   }
 
@@ -107,9 +107,15 @@ export class Link {
     const path = this.#paths.named(name)
     if (this.#closed || path.usable === usable) return
     const nowMs = this.#clock.monotonicMs()
+    const before = this.path
     this.#liveness.watch(path, usable && name === 'direct', nowMs)
-    if (this.#paths.setUsable(path, usable)) this.#pathChanged(nowMs)
+    if (this.#paths.setUsable(path, usable)) this.#pathChanged(before, nowMs)
     this.#wake()
+  }
+
+  /** From now on only the direct path carries data of the topic's channels, and they end when it breaks. Idempotent. */
+  confine(topic: Uint8Array): void {
+    this.#channels.confine(topic)
   }
 
   /** The path takes packets again, after `transmit` returned false. */
@@ -154,12 +160,7 @@ export class Link {
   sendControl(body: ControlFrame): Promise<void> {
     const sent = new Promise<void>((resolve, reject) => {
       if (this.#closed) throw linkClosed()
-      const frame = create(FrameSchema, { body })
-      const bytes = frameBytes(frame)
-      const maxBytes = this.#limits.maxBodyBytes - ACK_BYTES
-      if (bytes > maxBytes) {
-        throw new MeshError(ErrorReason.INVALID_ARGUMENT, `A frame has ${bytes} bytes, at most ${maxBytes}`)
-      }
+      const { frame, bytes } = measuredFrame(body, this.#limits.maxBodyBytes)
       if (body.case === 'detach') this.#channels.detach(body.value.topic)
       this.#sendUrgent({ frame, bytes, settlement: { acknowledged: resolve, failed: reject } })
     })
@@ -230,8 +231,13 @@ export class Link {
     this.close(error)
   }
 
-  #pathChanged(nowMs: number): void {
+  #pathChanged(before: PathName | undefined, nowMs: number): void {
     this.#sending.pathChanged(nowMs)
+    if (before === 'direct') {
+      const error = new MeshError(ErrorReason.LINK_CLOSED, 'The direct path broke', { retryable: true })
+      this.#sending.window.blank(this.#channels.endConfined(error), error)
+    }
+    this.#channels.holdConfined()
     // What was acknowledged on the old path may have been lost with it.
     if (this.#receiving.window.inOrder > 0) this.#receiving.acknowledger.hurry(nowMs)
     this.#effects.pathChanged?.(this.path)
@@ -270,14 +276,10 @@ export class Link {
   }
 
   #dead(path: PathState | undefined): void {
-    if (path?.name === 'direct') {
-      this.setPath('direct', { usable: false })
-      const error = new MeshError(ErrorReason.LINK_TIMEOUT, `Nothing came through for ${this.#limits.directDeadMs} ms`)
-      this.#effects.pathDead('direct', error)
-      return
-    }
-    const where = path === undefined ? 'There was no path to the other side' : 'Nothing came through the relay path'
-    this.close(new MeshError(ErrorReason.LINK_TIMEOUT, `${where} while something waited`))
+    const error = silence(path?.name, this.#limits)
+    if (path?.name !== 'direct') return this.close(error)
+    this.setPath('direct', { usable: false })
+    this.#effects.pathDead('direct', error)
   }
 
   #setTimer(nowMs: number): void {

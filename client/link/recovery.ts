@@ -1,5 +1,6 @@
+import { ErrorReason, MeshError } from '@mesh/core'
 import type { LinkLimits } from './link-limits.ts'
-import type { PathState } from './path-state.ts'
+import type { PathName, PathState } from './path-state.ts'
 
 // When to stop waiting for an acknowledgement, and when to stop waiting at all.
 //
@@ -98,6 +99,13 @@ export class Recovery {
     this.#timeouts = 0
     this.#probing = false
   }
+}
+
+/** Why a path, or a link without one, was given up. */
+export function silence(path: PathName | undefined, { directDeadMs }: LinkLimits): MeshError {
+  const where = path === undefined ? 'There was no path to the other side' : 'Nothing came through the relay path'
+  const message = path === 'direct' ? `Nothing came through for ${directDeadMs} ms` : `${where} while something waited`
+  return new MeshError(ErrorReason.LINK_TIMEOUT, message)
 }
 
 /** The earlier of two times that may not be set. */

@@ -1,5 +1,6 @@
+import { create } from '@bufbuild/protobuf'
 import type { MeshError } from '@mesh/core'
-import type { AckRange, Frame } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import { type AckRange, type Frame, FrameSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { invalidFrame } from './frame-check.ts'
 import type { Outgoing, Settlement } from './outgoing.ts'
 import { SeqRing } from './seq-ring.ts'
@@ -28,7 +29,7 @@ export interface SentFrame {
   /** Let go when the other side holds it. */
   frame: Frame | undefined
   readonly bytes: number
-  readonly settlement: Settlement | undefined
+  settlement: Settlement | undefined
   status: 'in-flight' | 'lost' | 'held'
   sentAtMs: number
   /** Rises with every frame sent, repeats included. */
@@ -198,6 +199,21 @@ export class SendWindow {
       bytes += sent.bytes
       if (bytes > maxBytes && bytes > sent.bytes && seq > this.#highestHeld) return
       this.#markLost(sent)
+    }
+  }
+
+  /**
+   * Takes the body out of what channels have outstanding, so that it does not leave again; the numbers stay, because those
+   * behind them wait for them. Who waits for it is told the error.
+   */
+  blank(channels: ReadonlySet<number>, error: MeshError): void {
+    for (let seq = this.#lowest; seq < this.#next; seq++) {
+      const sent = this.#ring.get(seq) as SentFrame
+      const body = sent.frame?.body
+      if ((body?.case !== 'data' && body?.case !== 'end') || !channels.has(body.value.channel)) continue
+      sent.frame = create(FrameSchema, { seq: BigInt(seq) })
+      sent.settlement?.failed(error)
+      sent.settlement = undefined
     }
   }
 

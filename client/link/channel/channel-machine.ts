@@ -45,6 +45,8 @@ export class ChannelMachine implements FrameSource, CreditSource {
   readonly opener: 'local' | 'remote'
   readonly outbox: Outbox
   readonly inbox: Inbox
+  /** The path in use may not carry this channel's data. */
+  held = false
   readonly #host: ChannelHost
   #closed = false
   #error: MeshError | undefined
@@ -75,7 +77,7 @@ export class ChannelMachine implements FrameSource, CreditSource {
     return this.#error
   }
   get ready(): boolean {
-    return this.outbox.ready
+    return !this.held && this.outbox.ready
   }
 
   /** Calls back after every change that a reader or `closed` may wait for. */
@@ -151,7 +153,7 @@ export class ChannelMachine implements FrameSource, CreditSource {
   /** ChannelCredit. @throws as Outbox.grant */
   receiveCredit(credit: number): void {
     this.outbox.grant(credit)
-    if (this.outbox.ready) this.#host.activate(this)
+    if (this.ready) this.#host.activate(this)
   }
 
   /** ChannelEnd. @throws as Inbox.end */

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import { ErrorReason, equalBytes, MeshError } from '@mesh/core'
+import { ErrorReason, equalBytes, MeshError, toHex } from '@mesh/core'
 import {
   type ChannelData,
   ChannelKind,
@@ -36,6 +36,8 @@ export interface ChannelTableOptions {
   readonly sendUrgent: (outgoing: Outgoing) => void
   /** The other side opened a channel. */
   readonly opened: (channel: LinkChannel) => void
+  /** Whether the direct path carries the link. */
+  readonly direct: () => boolean
 }
 
 export interface OpenChannelOptions {
@@ -51,6 +53,8 @@ export class ChannelTable implements ChannelHost {
   readonly #machines = new Map<number, ChannelMachine>()
   readonly #open = { local: 0, remote: 0 }
   readonly reassembly: ReassemblyBudget = { bytes: 0 }
+  /** Topics, in hexadecimal, whose data only the direct path may carry. */
+  readonly #confined = new Set<string>()
   #nextLocal: number
   #lastRemote: number
 
@@ -125,15 +129,40 @@ export class ChannelTable implements ChannelHost {
       case 'reset': {
         const { error, message } = body.value
         const text = message === '' ? undefined : message
-        machine.fail(error === undefined ? channelClosed(machine.name) : MeshError.fromDetail(error, text), {
-          discard: true,
-        })
+        const failure = error === undefined ? channelClosed(machine.name) : MeshError.fromDetail(error, text)
+        // One that ended with its path ends as with its link: what was acknowledged can still be read.
+        machine.fail(failure, { discard: failure.reason !== ErrorReason.LINK_CLOSED })
       }
     }
   }
 
+  /** From now on only the direct path carries data of the topic. */
+  confine(topic: Uint8Array): void {
+    this.#confined.add(toHex(topic))
+    this.holdConfined()
+  }
+
+  /** Another path carries the link: confined channels wait for the direct one, or go on. */
+  holdConfined(): void {
+    for (const machine of this.#confinedMachines()) {
+      machine.held = !this.#options.direct()
+      if (machine.ready) this.activate(machine)
+    }
+  }
+
+  /** The direct path is gone: ends the channels that only it may carry, on both sides. Returns their ids. */
+  endConfined(error: MeshError): ReadonlySet<number> {
+    const machines = this.#confinedMachines()
+    for (const machine of machines) {
+      this.#reset(machine.id, error)
+      machine.fail(error, { discard: false })
+    }
+    return new Set(machines.map(({ id }) => id))
+  }
+
   /** Ends the channels of a topic that is off the link, on this side only: the other side does the same. */
   detach(topic: Uint8Array): void {
+    this.#confined.delete(toHex(topic))
     for (const machine of [...this.#machines.values()]) {
       if (equalBytes(machine.topic, topic)) machine.fail(channelClosed(machine.name), { discard: true })
     }
@@ -190,6 +219,7 @@ export class ChannelTable implements ChannelHost {
 
   #add(open: ChannelOpen, opener: 'local' | 'remote'): LinkChannel {
     const machine = new ChannelMachine(open, opener, this)
+    machine.held = this.#confined.has(toHex(machine.topic)) && !this.#options.direct()
     this.#machines.set(machine.id, machine)
     this.#open[opener] += 1
     return new LinkChannel(machine)
@@ -202,6 +232,11 @@ export class ChannelTable implements ChannelHost {
     const known = this.#isLocal(id) ? id < this.#nextLocal : id <= this.#lastRemote
     if (!known || id === 0) throw invalidFrame(`Channel ${id} was never opened`)
     return undefined
+  }
+
+  #confinedMachines(): ChannelMachine[] {
+    if (this.#confined.size === 0) return []
+    return [...this.#machines.values()].filter(({ topic }) => this.#confined.has(toHex(topic)))
   }
 
   #isLocal(id: number): boolean {
