@@ -1,6 +1,7 @@
 // The same tests in a browser: its WebCrypto and its Ed25519 must decide every case as Node's do.
 import './identity/curve25519.test.ts'
 import './identity/ed25519.test.ts'
+import './identity/node-proof.test.ts'
 import './identity/session-proof.test.ts'
 import './identity/statement.test.ts'
 import './link/link-keys.test.ts'

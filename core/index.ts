@@ -33,6 +33,8 @@ export {
   signingKeyFromSeed,
   verifyStrict,
 } from './identity/ed25519.ts'
+export type { NodeProofExpectations, NodeProofFields } from './identity/node-proof.ts'
+export { signNodeProof, verifyNodeProof } from './identity/node-proof.ts'
 export { formatPeerId, parsePeerId } from './identity/peer-id.ts'
 export type { SessionGrantFields, SessionProofFields } from './identity/session-proof.ts'
 export {

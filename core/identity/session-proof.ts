@@ -1,10 +1,11 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import type { SessionGrant, SessionProof, SignedStatement } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { SessionGrantSchema, SessionProofSchema, SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { equalBytes } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
 import type { Ed25519Verify, SigningKey } from './ed25519.ts'
 import { signStatement, verifyStatement } from './statement.ts'
+import { boundedStatement, parseStatement, shapeCheck } from './statement-shape.ts'
 
 /**
  * How a session opens:
@@ -16,11 +17,14 @@ import { signStatement, verifyStatement } from './statement.ts'
  *     origin and the server's key are inside both signatures.
  */
 
-/** 1 KiB: 128 bytes of challenge, 512 of origin, 32 + 32 + 16 of keys and nonce, and framing. */
-const MAX_STATEMENT_BYTES = 1_024
+/** How refusals name the proof and the grant. */
+const WHAT = 'session statement'
+
 const MAX_ORIGIN_CHARACTERS = 512
 const MIN_CHALLENGE_BYTES = 16
 const MAX_CHALLENGE_BYTES = 128
+
+const requireShape = shapeCheck(WHAT)
 
 export interface SessionProofFields {
   /** As received from GetChallenge, 16 to 128 bytes. */
@@ -75,8 +79,8 @@ export async function verifySessionProof(
   signed: SignedStatement,
   expect: { serverKey: Uint8Array; origins: (origin: string) => boolean; verify?: Ed25519Verify },
 ): Promise<SessionProof> {
-  const statement = boundedStatement(signed)
-  const proof = parse(() => fromBinary(SessionProofSchema, statement))
+  const statement = boundedStatement(signed, WHAT)
+  const proof = parseStatement(SessionProofSchema, statement, WHAT)
   checkProofShape(proof)
   await verifyStatement(proof.peerKey, 'session-client', statement, signed.signature, expect.verify)
   if (!equalBytes(proof.serverKey, expect.serverKey)) {
@@ -110,8 +114,8 @@ export async function verifySessionGrant(
   signed: SignedStatement,
   expect: { serverKey: Uint8Array; clientNonce: Uint8Array; peerKey: Uint8Array; origin: string },
 ): Promise<SessionGrant> {
-  const statement = boundedStatement(signed)
-  const grant = parse(() => fromBinary(SessionGrantSchema, statement))
+  const statement = boundedStatement(signed, WHAT)
+  const grant = parseStatement(SessionGrantSchema, statement, WHAT)
   checkGrantShape(grant)
   if (!equalBytes(grant.serverKey, expect.serverKey)) {
     throw new MeshError(ErrorReason.SERVER_KEY_MISMATCH, 'The session was granted by another server')
@@ -124,26 +128,6 @@ export async function verifySessionGrant(
     throw new MeshError(ErrorReason.ORIGIN_MISMATCH, `The grant is for another origin: ${grant.origin}`)
   }
   return grant
-}
-
-/** A copy that nobody else can change between the parse and the verification. */
-function boundedStatement(signed: SignedStatement): Uint8Array {
-  if (signed.statement.length > MAX_STATEMENT_BYTES) {
-    throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'The session statement is too long', {
-      limit: 'max_statement_bytes',
-      limitValue: MAX_STATEMENT_BYTES,
-      value: signed.statement.length,
-    })
-  }
-  return Uint8Array.from(signed.statement)
-}
-
-function parse<T>(read: () => T): T {
-  try {
-    return read()
-  } catch (cause) {
-    throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'The session statement is not a protobuf message', { cause })
-  }
 }
 
 function checkProofShape(proof: SessionProof): void {
@@ -169,10 +153,4 @@ function checkGrantShape(grant: SessionGrant): void {
 
 function requireOrigin(origin: string): void {
   requireShape(origin.length > 0 && origin.length <= MAX_ORIGIN_CHARACTERS, 'origin')
-}
-
-function requireShape(holds: boolean, field: string, value?: number): void {
-  if (holds) return
-  const found = value === undefined ? '' : ` (${value})`
-  throw new MeshError(ErrorReason.INVALID_ARGUMENT, `The session statement's ${field} is missing or wrong${found}`)
 }

@@ -1,6 +1,7 @@
 import { assembleCast } from '../testing/cast.fixture.ts'
 import { discoveryKeyVectors, peerIdVectors, statementVectors, strictVectors } from './keys.fixture.ts'
 import { linkVectors } from './link.fixture.ts'
+import { nodeProofVectors } from './node.fixture.ts'
 import { recordVectors } from './record.fixture.ts'
 import { sessionVectors } from './session.fixture.ts'
 
@@ -12,6 +13,7 @@ export async function allVectors(): Promise<ReadonlyMap<string, string>> {
     'discovery-keys.json': await discoveryKeyVectors(cast),
     'ed25519-strict.json': strictVectors(),
     'link-keys.json': linkKeys,
+    'node-proof.json': await nodeProofVectors(cast),
     'packets.json': packets,
     'peer-ids.json': peerIdVectors(cast),
     'records.json': await recordVectors(cast),

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { create, fromBinary, fromJson, toBinary } from '@bufbuild/protobuf'
+import { NodeProofSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { FrameSchema, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { PacketSchema, PeerPayloadSchema, SealedSignalSchema, SignalSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import { SignedRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
@@ -7,6 +8,7 @@ import { SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { describe, expect, it } from 'vitest'
 import { compareBytes, fromHex, toHex } from '../bytes.ts'
 import { signingKeyFromSeed, verifyStrict } from '../identity/ed25519.ts'
+import { verifyNodeProof } from '../identity/node-proof.ts'
 import { formatPeerId, parsePeerId } from '../identity/peer-id.ts'
 import { verifySessionGrant, verifySessionProof } from '../identity/session-proof.ts'
 import type { StatementName } from '../identity/statement.ts'
@@ -96,6 +98,22 @@ describe('docs/vectors', () => {
       peerKey: fromHex(peerKey),
       origin,
     })
+  })
+
+  it('node-proof.json verifies on both sides', async () => {
+    const { diallerKey, dialledKey, proofs } = read('node-proof.json')
+    for (const [index, { signedStatement, challenge, json }] of proofs.entries()) {
+      const [serverKey, peerServerKey] = index === 0 ? [diallerKey, dialledKey] : [dialledKey, diallerKey]
+      const { realm, channel, epoch } = fromJson(NodeProofSchema, json)
+      await verifyNodeProof(fromBinary(SignedStatementSchema, fromHex(signedStatement)), {
+        serverKey: fromHex(serverKey),
+        peerServerKey: fromHex(peerServerKey),
+        challenge: fromHex(challenge),
+        realm,
+        channel,
+        epoch,
+      })
+    }
   })
 
   it('records.json is accepted and refused as it says', async () => {
