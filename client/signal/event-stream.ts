@@ -2,6 +2,7 @@ import { type Clock, ErrorReason, MeshError } from '@mesh/core'
 import type { Event, ExchangeRequest, ExchangeResponse } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { abortError } from '../delay.ts'
+import { Acknowledgements } from './acknowledgements.ts'
 import type { Outbox } from './outbox.ts'
 import type { SignalCalls, SignalSession } from './session.ts'
 
@@ -39,37 +40,36 @@ export function authorization(session: SignalSession): Record<string, string> {
 /** Runs Exchange until it ends. */
 export function runExchange(context: StreamContext): Promise<never> {
   return supervised(context, async (signal, alive) => {
-    const { calls, session } = context
-    const progress = { acknowledged: context.cursor }
-    const stream = calls.exchange(outgoing(context, progress, signal), { headers: authorization(session), signal })
-    for await (const response of stream as AsyncIterable<ExchangeResponse>) {
-      alive()
-      for (const outcome of response.outcomes) context.outbox.settle(outcome.id, outcome.status, outcome.error)
-      if (response.events.length === 0) continue
-      context.onEvents(response.events)
-      progress.acknowledged = (response.events.at(-1) as Event).cursor
+    const { calls, session, outbox, clock, cursor } = context
+    const acknowledgements = new Acknowledgements(clock, cursor, () => outbox.wake())
+    try {
+      const requests = outgoing(context, acknowledgements, signal)
+      const stream = calls.exchange(requests, { headers: authorization(session), signal })
+      for await (const response of stream as AsyncIterable<ExchangeResponse>) {
+        alive()
+        for (const outcome of response.outcomes) outbox.settle(outcome.id, outcome.status, outcome.error)
+        if (response.events.length === 0) continue
+        context.onEvents(response.events)
+        acknowledgements.handled(response.events)
+      }
+      throw streamEnded(context)
+    } finally {
+      acknowledgements.stop()
     }
-    throw streamEnded(context)
   })
 }
 
 async function* outgoing(
   { outbox, cursor }: StreamContext,
-  progress: { acknowledged: bigint },
+  acknowledgements: Acknowledgements,
   signal: AbortSignal,
 ): AsyncGenerator<Pick<ExchangeRequest, 'cursor' | 'envelopes' | 'acknowledged'>> {
-  const empty: ExchangeRequest['envelopes'] = []
-  yield { cursor, envelopes: empty, acknowledged: cursor }
+  yield { cursor, envelopes: [], acknowledged: cursor }
   while (!signal.aborted) {
-    await outbox.ready(signal)
-    const envelopes = outbox.take()
-    if (envelopes.length > 0) {
-      yield {
-        cursor: 0n,
-        envelopes: envelopes as unknown as ExchangeRequest['envelopes'],
-        acknowledged: progress.acknowledged,
-      }
-    }
+    await outbox.ready(signal, () => acknowledgements.due)
+    const envelopes = outbox.take() as unknown as ExchangeRequest['envelopes']
+    if (envelopes.length === 0 && !acknowledgements.due) continue
+    yield { cursor: 0n, envelopes, acknowledged: acknowledgements.take() }
   }
 }
 

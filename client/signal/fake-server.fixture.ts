@@ -150,10 +150,12 @@ export class FakeServer {
     const first = await input.next()
     const responses = this.#stream(`exchange ${first.value.cursor}`, context)
     const { stream } = this
+    stream.requests++
     const read = async () => {
       for (let next = await input.next(); !next.done; next = await input.next()) {
+        stream.requests++
         stream.acknowledged = next.value.acknowledged
-        stream.push({ outcomes: this.#take(next.value.envelopes) })
+        if (next.value.envelopes.length > 0) stream.push({ outcomes: this.#take(next.value.envelopes) })
       }
     }
     read().catch(() => undefined)
@@ -183,6 +185,8 @@ export class FakeServer {
 export class FakeStream {
   readonly token: string
   acknowledged = 0n
+  /** Requests of an Exchange, the first included. */
+  requests = 0
   /** The client is gone. */
   aborted = false
   readonly #queue: (StreamResponse | { error: MeshError | undefined })[] = []

@@ -104,7 +104,7 @@ export class Outbox {
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#bytes += size
       this.#waiting.push(entry)
-      this.#wake()
+      this.wake()
     })
   }
 
@@ -132,9 +132,9 @@ export class Outbox {
     return batch
   }
 
-  /** Resolves when `take` is worth calling again; rejects when aborted. */
-  async ready(signal: AbortSignal): Promise<void> {
-    while (!this.#isReady()) {
+  /** Resolves when `take` is worth calling again, or at a `wake` when `other` says so; rejects when aborted. */
+  async ready(signal: AbortSignal, other = () => false): Promise<void> {
+    while (!this.#isReady() && !other()) {
       const waitMs = this.#msUntilReady()
       await new Promise<void>((resolve) => {
         const timer = waitMs === undefined ? undefined : this.#clock.schedule(waitMs, () => done())
@@ -150,6 +150,11 @@ export class Outbox {
       })
       if (signal.aborted) throw abortError(signal)
     }
+  }
+
+  /** Makes whoever waits in `ready` look again. */
+  wake(): void {
+    for (const wake of [...this.#waiters]) wake()
   }
 
   /** What the server said of one envelope. */
@@ -169,7 +174,7 @@ export class Outbox {
     entry.notBeforeMs = this.#clock.monotonicMs() + Math.max(error.retryAfterMs, MIN_RETRY_MS)
     if (entry.notBeforeMs >= entry.expiresAtMs) return entry.settle(error)
     this.#waiting.push(entry)
-    this.#wake()
+    this.wake()
   }
 
   /** The stream broke: what was in flight goes first on the next one. */
@@ -215,10 +220,6 @@ export class Outbox {
   #remove(entry: Entry): void {
     this.#inFlight.delete(toHex(entry.envelope.id))
     this.#waiting = this.#waiting.filter((other) => other !== entry)
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waiters]) wake()
   }
 
   #isReady(): boolean {

@@ -194,6 +194,23 @@ describe.each([
   })
 })
 
+describe('signal client over Exchange', () => {
+  it('acknowledges events of a stream it sends nothing on, at most once a second', async () => {
+    await connect({ duplex: true })
+    for (let cursor = 1n; cursor <= 30n; cursor++) {
+      server.stream.event(cursor, { case: 'message', value: {} })
+      await clock.advance(100)
+    }
+    expect(server.stream.acknowledged).toBeGreaterThanOrEqual(20n)
+    await clock.advance(1_000)
+    expect(server.stream.acknowledged).toBe(30n)
+    expect(server.stream.requests).toBeLessThanOrEqual(1 + 4)
+    const { requests } = server.stream
+    await beat(60_000)
+    expect(server.stream.requests).toBe(requests)
+  })
+})
+
 describe('signal client', () => {
   it('waits longer each time the server cannot be reached, at most 15 s, and forgets that after a stable stream', async () => {
     await makeClient()
