@@ -16,6 +16,8 @@ export interface OptionSpec {
   readonly fallback?: string
   /** Heading under which the help lists it; default "Options". */
   readonly group?: string
+  /** Has no place in a configuration file. */
+  readonly commandLineOnly?: true
 }
 
 /** Options by their name without dashes. */
@@ -44,10 +46,29 @@ interface Range {
 export class Input {
   readonly #positionals: readonly string[]
   readonly #values: ReadonlyMap<string, readonly string[]>
+  /** Where values come from that were not typed: how messages call them. */
+  readonly #labels: ReadonlyMap<string, string>
 
-  constructor(positionals: readonly string[], values: ReadonlyMap<string, readonly string[]>) {
+  constructor(
+    positionals: readonly string[],
+    values: ReadonlyMap<string, readonly string[]>,
+    labels: ReadonlyMap<string, string> = new Map(),
+  ) {
     this.#positionals = positionals
     this.#values = values
+    this.#labels = labels
+  }
+
+  /** This input with `values` where it has none; `source` says where they come from, for example the name of a file. */
+  completedBy(values: ReadonlyMap<string, readonly string[]>, source: string): Input {
+    const added = [...values].filter(([name]) => !this.#values.has(name))
+    const labels = added.map(([name]) => [name, `"${name}" in ${source}`] as const)
+    return new Input(this.#positionals, new Map([...this.#values, ...added]), new Map([...this.#labels, ...labels]))
+  }
+
+  /** How messages call an option: "--port", or where else it was given. */
+  label(name: string): string {
+    return this.#labels.get(name) ?? `--${name}`
   }
 
   /** The argument at `index`; throws a RangeError for one that `ArgumentRules` do not require. */
@@ -94,7 +115,7 @@ export class Input {
     const text = this.text(name)
     if (text === undefined) return undefined
     if (!/^[0-9a-f]{64}$/i.test(text)) {
-      throw new UsageError(`--${name} needs a key of 64 hexadecimal digits, not "${text}"`)
+      throw new UsageError(`${this.label(name)} needs a key of 64 hexadecimal digits, not "${text}"`)
     }
     return fromHex(text.toLowerCase())
   }
@@ -114,11 +135,10 @@ export class Input {
     const text = this.text(name)
     if (text === undefined) return undefined
     const value = parse(text)
-    if (value === undefined) throw new UsageError(`--${name} needs ${expected}, not "${text}"`)
+    if (value === undefined) throw new UsageError(`${this.label(name)} needs ${expected}, not "${text}"`)
     if (value >= min && value <= max) return value
-    throw new UsageError(
-      `--${name} must be ${max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`}, not ${text}`,
-    )
+    const allowed = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`
+    throw new UsageError(`${this.label(name)} must be ${allowed}, not ${text}`)
   }
 }
 

@@ -1,10 +1,15 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fromHex } from '@mesh/core'
 import { serverLimits } from '@mesh/server'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseInput } from '../args.ts'
 import { readServeOptions, SERVE_OPTIONS } from './serve-options.ts'
+
+/** RFC 8032, section 7.1, TEST 1 and TEST 2. */
+const KEY = 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'
+const OTHER_KEY = '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c'
 
 let directory: string
 
@@ -78,7 +83,34 @@ describe('the options of mesh serve', () => {
     })
   })
 
+  test('name other servers, by the address they print or by their key', async () => {
+    const { federation } = await read(
+      '--federate',
+      `mesh+grpc://${KEY}@b.example:4600`,
+      '--federate-allow',
+      OTHER_KEY,
+      '--federate-allow',
+      `mesh+grpcs://${OTHER_KEY}@c.example:443`,
+      '--federate-ca',
+      join(directory, 'cert.pem'),
+    )
+    expect(federation).toEqual({
+      realm: 'mesh',
+      servers: [{ key: fromHex(KEY), url: 'http://b.example:4600' }],
+      allowed: [fromHex(OTHER_KEY), fromHex(OTHER_KEY)],
+      ca: Buffer.from('certificate'),
+    })
+    expect((await read('--federate-allow', KEY, '--realm', 'ours')).federation).toMatchObject({
+      realm: 'ours',
+      servers: [],
+    })
+  })
+
   test.each([
+    [['--federate', 'b.example:4600'], '--federate: server address "b.example:4600" is not of the form mesh+grpc://'],
+    [['--federate-allow', 'me'], '--federate-allow: a server key has 64 hexadecimal digits, "me" is none'],
+    [['--realm', 'ours'], '--realm says how servers work together, but none is named'],
+    [['--federate-ca', '/nowhere'], '--federate-ca: /nowhere cannot be read (ENOENT)'],
     [['--tls-cert', 'x'], '--tls-cert and --tls-key belong together'],
     [['--turn-url', 'turn:a'], '--turn-url and --turn-secret-file belong together'],
     [['--turn-secret', 's'], '--turn-url and --turn-secret-file belong together'],

@@ -9,6 +9,7 @@ import {
 } from '@mesh/server'
 import type { Input, OptionTable } from '../args.ts'
 import { CommandError, UsageError } from '../failure.ts'
+import { FEDERATION, readFederation } from './federation-options.ts'
 
 const MAX_DRAIN_MS = 3_600_000
 const MAX_PROXIES = 16
@@ -35,13 +36,26 @@ const GENERAL: OptionTable = {
   },
   'allowed-origin': { value: 'origin', multiple: true, meaning: 'origin of web pages that may call, or "*"' },
   'trusted-proxies': { value: 'count', meaning: 'proxies in front that append to X-Forwarded-For', fallback: '0' },
-  metrics: { meaning: 'serve /metrics; --no-metrics never does', fallback: 'on loopback only' },
+  metrics: { meaning: 'serve /metrics and /federation; --no-metrics never does', fallback: 'on loopback only' },
   successor: { value: 'origin', meaning: 'server named to clients when this one stops' },
   drain: { value: 'time', meaning: 'how long streams may finish after SIGTERM or Ctrl+C', fallback: '5s' },
   log: {
     value: 'level',
     meaning: 'least level of the JSON log on stderr: info, warn, error or none',
     fallback: 'warn when stderr is a terminal, info elsewhere',
+  },
+  config: {
+    value: 'file',
+    meaning: 'JSON object with any of these options, named without dashes; the command line wins',
+    commandLineOnly: true,
+  },
+  'print-config': {
+    meaning: 'check the options, print them as --config takes them, and start nothing',
+    commandLineOnly: true,
+  },
+  'until-eof': {
+    meaning: 'stop when stdin ends: with the program that started this one',
+    commandLineOnly: true,
   },
 }
 
@@ -104,7 +118,7 @@ function typedValue(value: number, unit: LimitUnit): string {
   return `${value / step}${symbol}`
 }
 
-export const SERVE_OPTIONS: OptionTable = { ...GENERAL, ...ICE, ...LIMITS }
+export const SERVE_OPTIONS: OptionTable = { ...GENERAL, ...FEDERATION, ...ICE, ...LIMITS }
 
 /** What the options say, without identity and log. Rejects with a UsageError, or when a file cannot be read. */
 export async function readServeOptions(input: Input): Promise<ServerOptions> {
@@ -123,6 +137,7 @@ export async function readServeOptions(input: Input): Promise<ServerOptions> {
     allowedOrigins: optionalList(input, 'allowed-origin'),
     trustedProxies: input.whole('trusted-proxies', { max: MAX_PROXIES }),
     metrics: input.flag('metrics'),
+    federation: readFederation(input, await readOptionalFile(input, 'federate-ca')),
     successor: input.text('successor'),
     drainMs: input.durationMs('drain', { max: MAX_DRAIN_MS }),
   }
@@ -168,6 +183,11 @@ async function readTurn(input: Input): Promise<TurnOptions | undefined> {
   if (urls.length === 0 && secret === undefined) return undefined
   if (urls.length === 0 || !secret) throw new UsageError('--turn-url and --turn-secret-file belong together')
   return { urls, secret }
+}
+
+async function readOptionalFile(input: Input, name: string): Promise<Buffer | undefined> {
+  const file = input.text(name)
+  return file === undefined ? undefined : readNamedFile(input.label(name), file)
 }
 
 async function readNamedFile(option: string, file: string): Promise<Buffer> {

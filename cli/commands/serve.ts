@@ -1,9 +1,21 @@
 import { ErrorReason, MeshError, toHex } from '@mesh/core'
-import { createServer, jsonLogger, type Logger, type MeshServer, type ServerAddress, silentLogger } from '@mesh/server'
+import {
+  createServer,
+  formatServerAddress,
+  jsonLogger,
+  type Logger,
+  type MeshServer,
+  type ServerAddress,
+  type ServerOptions,
+  silentLogger,
+} from '@mesh/server'
 import type { Command, CommandContext } from '../command.ts'
+import { completeFromFile, toConfigFile } from '../config-file.ts'
 import { ExitCode } from '../exit-code.ts'
 import { CommandError, systemErrorCode, UsageError } from '../failure.ts'
 import { defaultServerKeyFile, openServerKey } from '../server-key.ts'
+import type { Output } from '../terminal/output.ts'
+import { reportFederation } from './federation-report.ts'
 import { readServeOptions, SERVE_OPTIONS } from './serve-options.ts'
 
 /** The server's defaults, for messages. */
@@ -27,26 +39,48 @@ export const serve: Command = {
       command: 'mesh serve --host 10.0.0.5 --allowed-host mesh.example --trusted-proxies 1 --max-sessions 5000',
       meaning: 'behind a proxy that ends TLS',
     },
+    {
+      command: 'mesh serve --port 4601 --federate mesh+grpc://d75a…511a@a.example:4600 --federate-allow 3d40…660c',
+      meaning: 'together with two others, of which one calls',
+    },
+    { command: 'mesh serve --config /etc/mesh/server.json', meaning: 'with options from a file' },
   ],
   async run(context) {
-    const { input, env, output, interrupts } = context
-    const keyFile = input.text('key-file') ?? defaultServerKeyFile(env)
+    const file = context.input.text('config')
+    const input = file === undefined ? context.input : await completeFromFile(context.input, file, SERVE_OPTIONS)
     const options = await readServeOptions(input)
-    const log = chooseLog(context)
+    const log = reportFederation(chooseLog({ ...context, input }), context.output)
+    if (input.flag('print-config')) {
+      createServer(options) // Nothing starts; it throws for what cannot work.
+      context.output.text(toConfigFile(input, SERVE_OPTIONS))
+      return ExitCode.ok
+    }
+    const keyFile = input.text('key-file') ?? defaultServerKeyFile(context.env)
     const server = createServer({ ...options, key: await openServerKey(keyFile), log })
     const address = await listen(server, options.host ?? DEFAULT_HOST, options.port ?? DEFAULT_PORT)
-    announce(context, address, toHex(await server.publicKey), keyFile)
-    await new Promise<void>((resolve) => {
-      if (interrupts.signal.aborted) resolve()
-      else interrupts.signal.addEventListener('abort', () => resolve(), { once: true })
-    })
-    const { sessions } = server.stats()
-    const told = sessions === 1 ? '1 session is' : `${sessions} sessions are`
-    output.event('draining', { sessions }, `Draining: ${told} told to move on. Ctrl+C again exits at once.`)
-    await server.close()
-    output.event('stopped', {}, 'Stopped.')
+    announce(context, { address, publicKey: await server.publicKey, keyFile, options })
+    await untilStopped({ ...context, input })
+    await stop(server, context.output)
     return ExitCode.ok
   },
+}
+
+/** Resolves at Ctrl+C, at SIGTERM and, where that was asked for, at the end of stdin. */
+async function untilStopped({ input, stdin, interrupts }: CommandContext): Promise<void> {
+  if (input.flag('until-eof')) stdin.once('close', () => interrupts.trigger('SIGTERM')).resume()
+  await new Promise<void>((resolve) => {
+    if (interrupts.signal.aborted) resolve()
+    else interrupts.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  stdin.pause()
+}
+
+async function stop(server: MeshServer, output: Output): Promise<void> {
+  const { sessions } = server.stats()
+  const told = sessions === 1 ? '1 session is' : `${sessions} sessions are`
+  output.event('draining', { sessions }, `Draining: ${told} told to move on. Ctrl+C again exits at once.`)
+  await server.close()
+  output.event('stopped', {}, 'Stopped.')
 }
 
 function chooseLog({ input, output }: CommandContext): Logger {
@@ -82,20 +116,32 @@ async function listen(server: MeshServer, host: string, port: number): Promise<S
   }
 }
 
-function announce({ output }: CommandContext, address: ServerAddress, publicKey: string, keyFile: string): void {
+interface Started {
+  readonly address: ServerAddress
+  readonly publicKey: Uint8Array
+  readonly keyFile: string
+  readonly options: ServerOptions
+}
+
+function announce({ output }: CommandContext, { address, publicKey, keyFile, options }: Started): void {
   const { origin, host, port } = address
   const { bold, dim } = output.style
+  const federate = formatServerAddress({ key: publicKey, url: origin })
+  const { realm, servers = [] } = options.federation ?? {}
   const rows = [
     ['origin', bold(origin)],
-    ['public key', publicKey],
+    ['public key', toHex(publicKey)],
     ['key file', keyFile],
+    ['federate', federate],
+    ...(realm === undefined ? [] : [['realm', realm]]),
+    ...servers.map((server) => ['calls', formatServerAddress(server)]),
     ['try', `mesh chat ${exampleParty(address)}`],
   ]
   const text = [
     'MESH server is listening.',
     ...rows.map(([label = '', value]) => `  ${dim(label.padEnd(12))}${value}`),
   ].join('\n')
-  output.event('listening', { origin, host, port, publicKey, keyFile }, text)
+  output.event('listening', { origin, host, port, publicKey: toHex(publicKey), keyFile, federate, realm }, text)
 }
 
 /** What to call a party at this server, as short as the defaults of the other commands allow. */

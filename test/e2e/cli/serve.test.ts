@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -62,6 +62,42 @@ describe('mesh serve', () => {
     expect(await server.exited).toBe(130)
     peer.endInput()
     await peer.exited
+  })
+
+  test('takes its options from a file, prints them, and prints the address that others federate with', async () => {
+    const folder = await bench.folder()
+    const file = join(folder, 'server.json')
+    await writeFile(file, JSON.stringify({ port: 4600, 'key-file': 'own.key', log: 'none', 'max-sessions': 7 }))
+    const printed = await bench.run('serve', '--config', file, '--port', '0', '--print-config')
+    expect(JSON.parse(printed.stdout)).toEqual({
+      port: 0,
+      'key-file': join(folder, 'own.key'),
+      log: 'none',
+      'max-sessions': 7,
+    })
+    const server = await bench.start('serve', '--config', file, '--port', '0', '--json')
+    const { publicKey, port, keyFile, federate } = await server.event('listening')
+    expect(keyFile).toBe(join(folder, 'own.key'))
+    expect(federate).toBe(`mesh+grpc://${publicKey}@127.0.0.1:${port}`)
+    server.kill('SIGTERM')
+    expect(await server.exited).toBe(0)
+    expect(server.stderr).toBe('')
+  })
+
+  test('refuses to federate with itself', async () => {
+    const home = await bench.folder()
+    const server = bench.startIn(home, 'serve', '--port', '0', '--json')
+    const { federate } = await server.event('listening')
+    const again = bench.startIn(home, 'serve', '--port', '0', '--federate', String(federate))
+    expect(await again.exited).toBe(2)
+    expect(again.stderr).toMatch(/^mesh serve: federation: [0-9a-f]{64} is this server's own key/)
+  })
+
+  test('stops with its stdin where that was asked for', async () => {
+    const { server } = await bench.serve('--until-eof')
+    server.endInput()
+    expect(await server.exited).toBe(0)
+    expect(server.events.at(-1)).toEqual({ event: 'stopped' })
   })
 
   test('says that its port is in use', async () => {

@@ -1,0 +1,51 @@
+import type { LogFields, LogLevel } from '@mesh/server'
+import { expect, test } from 'vitest'
+import { Output } from '../terminal/output.ts'
+import { TextBuffer } from '../terminal/text-buffer.fixture.ts'
+import { reportFederation } from './federation-report.ts'
+
+function reported({ json = true, isTTY = false } = {}) {
+  const stdout = new TextBuffer({ isTTY })
+  const output = new Output({ stdout, stderr: new TextBuffer({ isTTY }), json, env: { NO_COLOR: '1' } })
+  const logged: string[] = []
+  const report = reportFederation((_level, event) => logged.push(event), output)
+  const tell = (event: string, fields: LogFields = {}, level: LogLevel = 'info') =>
+    report(level, `federation_${event}`, { server: 'aa', ...fields })
+  return { stdout, logged, report, tell }
+}
+
+test('a server is connected with both of its streams, and lost with the first that ends', () => {
+  const { stdout, tell } = reported()
+  tell('up', { channel: 'directory' })
+  expect(stdout.events).toEqual([])
+  tell('up', { channel: 'messages' })
+  expect(stdout.events).toEqual([{ event: 'server-connected', server: 'aa' }])
+  tell('down', { channel: 'messages', reason: 'UNREACHABLE' })
+  tell('down', { channel: 'directory', reason: 'UNREACHABLE' })
+  expect(stdout.events.slice(1)).toEqual([{ event: 'server-lost', server: 'aa', reason: 'UNREACHABLE' }])
+  tell('up', { channel: 'directory' })
+  tell('up', { channel: 'messages' })
+  expect(stdout.events).toHaveLength(3)
+})
+
+test('a server that is refused over and over is told once per reason', () => {
+  const { stdout, tell } = reported()
+  for (let attempt = 0; attempt < 3; attempt++) tell('refused', { reason: 'REALM_MISMATCH', message: 'another realm' })
+  tell('refused', { reason: 'NODE_NOT_ALLOWED' })
+  expect(stdout.events).toEqual([
+    { event: 'server-refused', server: 'aa', reason: 'another realm' },
+    { event: 'server-refused', server: 'aa', reason: 'NODE_NOT_ALLOWED' },
+  ])
+})
+
+test('the log of a program has everything; that of a screen what was not told already', () => {
+  const program = reported()
+  const screen = reported({ json: false, isTTY: true })
+  for (const { tell, report } of [program, screen]) {
+    tell('refused', { reason: 'REALM_MISMATCH', message: 'another\nrealm' })
+    report('warn', 'slow_reader')
+  }
+  expect(program.logged).toEqual(['federation_refused', 'slow_reader'])
+  expect(screen.logged).toEqual(['slow_reader'])
+  expect(screen.stdout.text).toBe('Refused server aa: another\ufffdrealm\n')
+})

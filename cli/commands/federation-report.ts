@@ -1,0 +1,66 @@
+import type { Logger } from '@mesh/server'
+import type { Output } from '../terminal/output.ts'
+import { printable } from '../terminal/style.ts'
+
+/** Streams between two servers: one for the directory, one for messages. */
+const CHANNELS = 2
+
+/**
+ * Tells which servers come, go and are turned away, from what the server logs about its streams: one that has both of its
+ * streams is connected. Where people read both, the log is spared what they were told. A server is forgotten when it has
+ * no stream left, so there are never more than the server itself admits.
+ */
+export function reportFederation(log: Logger, output: Output): Logger {
+  const channels = new Map<string, Set<string>>()
+  const lastRefusal = new Map<string, string>()
+  const spared = output.interactive && output.logsToScreen
+
+  const up = (server: string, channel: string): void => {
+    const open = channels.get(server) ?? new Set()
+    channels.set(server, open.add(channel))
+    lastRefusal.delete(server)
+    if (open.size < CHANNELS) return
+    output.event('server-connected', { server }, `${output.style.good('Connected')} with server ${short(server)}`)
+  }
+  const down = (server: string, channel: string, reason: string): void => {
+    const open = channels.get(server)
+    if (open?.size === CHANNELS) {
+      output.event(
+        'server-lost',
+        { server, reason },
+        `${output.style.warning('Lost')} server ${short(server)}: ${reason}`,
+      )
+    }
+    open?.delete(channel)
+    if (open?.size === 0) channels.delete(server)
+  }
+  const refused = (server: string, reason: string): void => {
+    if (lastRefusal.get(server) === reason) return // It calls again and again; once is enough.
+    if (lastRefusal.size >= MAX_REFUSALS) lastRefusal.clear()
+    lastRefusal.set(server, reason)
+    output.event(
+      'server-refused',
+      { server, reason },
+      `${output.style.bad('Refused')} server ${short(server)}: ${reason}`,
+    )
+  }
+
+  return (level, event, fields = {}) => {
+    const server = printable(String(fields.server ?? 'unknown'))
+    const channel = String(fields.channel ?? '')
+    const reason = printable(String(fields.message ?? fields.reason ?? 'the connection ended'))
+    if (event === 'federation_up') up(server, channel)
+    else if (event === 'federation_down') down(server, channel, reason)
+    else if (event === 'federation_refused') refused(server, reason)
+    else return log(level, event, fields)
+    if (!spared) log(level, event, fields)
+  }
+}
+
+/** Enough of a key to tell servers apart on a screen. */
+function short(server: string): string {
+  return server.length > 9 ? `${server.slice(0, 8)}…` : server
+}
+
+/** Servers whose last refusal is remembered; then all are forgotten and told again. */
+const MAX_REFUSALS = 100
