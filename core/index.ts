@@ -23,7 +23,7 @@ export {
 // For applications
 export type { MeshErrorOptions } from './error.ts'
 export { ErrorReason, MeshError } from './error.ts'
-export type { Ed25519Verify, SigningKey } from './identity/ed25519.ts'
+export type { Ed25519Verify, Ed25519VerifySync, SigningKey } from './identity/ed25519.ts'
 // For adapters: keys, statements, sessions
 export {
   checkPublicKey,
@@ -32,6 +32,7 @@ export {
   signingKeyFromCryptoKeys,
   signingKeyFromSeed,
   verifyStrict,
+  verifyStrictSync,
 } from './identity/ed25519.ts'
 export type { NodeProofExpectations, NodeProofFields } from './identity/node-proof.ts'
 export { signNodeProof, verifyNodeProof } from './identity/node-proof.ts'
@@ -45,7 +46,7 @@ export {
   verifySessionProof,
 } from './identity/session-proof.ts'
 export type { StatementName } from './identity/statement.ts'
-export { signStatement, verifyStatement } from './identity/statement.ts'
+export { signStatement, verifyStatement, verifyStatementSync } from './identity/statement.ts'
 export type { Limits } from './limits.ts'
 export { DEFAULT_LIMITS, limitExceeded, limitWireName } from './limits.ts'
 // For adapters: seals and links
@@ -57,7 +58,14 @@ export type { PacketOpener, PacketSealer } from './link/packet.ts'
 export { MAX_PACKETS_PER_KEY, PACKET_REPLAY_WINDOW } from './link/packet.ts'
 // For adapters: membership
 export type { RecordExpectations, RecordFields, VerifiedRecord } from './membership/record.ts'
-export { decideRecord, MAX_RECORD_BYTES, nextSeq, signRecord, verifyRecord } from './membership/record.ts'
+export {
+  decideRecord,
+  MAX_RECORD_BYTES,
+  nextSeq,
+  signRecord,
+  verifyRecord,
+  verifyRecordSync,
+} from './membership/record.ts'
 export type { Party } from './membership/topic.ts'
 export {
   discoveryKey,

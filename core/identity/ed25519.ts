@@ -76,6 +76,9 @@ export type Ed25519Verify = (
   signature: Uint8Array,
 ) => boolean | Promise<boolean>
 
+/** `Ed25519Verify` of a runtime that verifies in place: for state machines, which cannot wait. */
+export type Ed25519VerifySync = (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean
+
 const webCryptoVerify: Ed25519Verify = async (publicKey, message, signature) => {
   const key = await crypto.subtle.importKey('raw', forWebCrypto(publicKey), 'Ed25519', false, ['verify'])
   return crypto.subtle.verify('Ed25519', key, forWebCrypto(signature), forWebCrypto(message))
@@ -91,14 +94,34 @@ export async function verifyStrict(
   signature: Uint8Array,
   native: Ed25519Verify = webCryptoVerify,
 ): Promise<boolean> {
-  if (signature.length !== 64) return false
-  if (ed25519PointFault(publicKey) !== undefined) return false
-  if (ed25519PointFault(signature.subarray(0, 32)) !== undefined) return false
-  if (!isCanonicalScalar(signature.subarray(32))) return false
+  if (!isStrictlyEncoded(publicKey, signature)) return false
   try {
     return await native(publicKey, message, signature)
   } catch {
     // Some runtimes decompress the point on import: y with no x on the curve is a bad key, and a false here.
     return false
   }
+}
+
+/** `verifyStrict` where the runtime verifies in place. */
+export function verifyStrictSync(
+  publicKey: Uint8Array,
+  message: Uint8Array,
+  signature: Uint8Array,
+  native: Ed25519VerifySync,
+): boolean {
+  if (!isStrictlyEncoded(publicKey, signature)) return false
+  try {
+    return native(publicKey, message, signature)
+  } catch {
+    return false // see verifyStrict
+  }
+}
+
+/** What is ruled out before native code sees a signature. */
+function isStrictlyEncoded(publicKey: Uint8Array, signature: Uint8Array): boolean {
+  if (signature.length !== 64) return false
+  if (ed25519PointFault(publicKey) !== undefined) return false
+  if (ed25519PointFault(signature.subarray(0, 32)) !== undefined) return false
+  return isCanonicalScalar(signature.subarray(32))
 }

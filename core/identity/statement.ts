@@ -1,7 +1,13 @@
 import { concatBytes, utf8Encode } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
 import type { SigningKey } from './ed25519.ts'
-import { checkPublicKey, type Ed25519Verify, verifyStrict } from './ed25519.ts'
+import {
+  checkPublicKey,
+  type Ed25519Verify,
+  type Ed25519VerifySync,
+  verifyStrict,
+  verifyStrictSync,
+} from './ed25519.ts'
 
 /**
  * What a signature is about. The name is inside what is signed, so a signature made for one purpose is worthless for
@@ -39,11 +45,29 @@ export async function verifyStatement(
   signature: Uint8Array,
   native?: Ed25519Verify,
 ): Promise<void> {
+  checkEncoding(publicKey, signature)
+  if (!(await verifyStrict(publicKey, statementBytes(name, bytes), signature, native))) throw notSigned(name)
+}
+
+/** `verifyStatement` where the runtime verifies in place. */
+export function verifyStatementSync(
+  publicKey: Uint8Array,
+  name: StatementName,
+  bytes: Uint8Array,
+  signature: Uint8Array,
+  native: Ed25519VerifySync,
+): void {
+  checkEncoding(publicKey, signature)
+  if (!verifyStrictSync(publicKey, statementBytes(name, bytes), signature, native)) throw notSigned(name)
+}
+
+function checkEncoding(publicKey: Uint8Array, signature: Uint8Array): void {
   checkPublicKey(publicKey)
   if (signature.length !== 64) {
     throw new MeshError(ErrorReason.SIGNATURE_INVALID, `A signature has 64 bytes, not ${signature.length}`)
   }
-  if (!(await verifyStrict(publicKey, statementBytes(name, bytes), signature, native))) {
-    throw new MeshError(ErrorReason.SIGNATURE_INVALID, `The "${name}" statement is not signed by its key`)
-  }
+}
+
+function notSigned(name: StatementName): MeshError {
+  return new MeshError(ErrorReason.SIGNATURE_INVALID, `The "${name}" statement is not signed by its key`)
 }

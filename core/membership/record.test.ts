@@ -3,13 +3,13 @@ import type { MembershipRecord, SignedRecord } from '@mesh/protocol/mesh/signal/
 import { MembershipKind, MembershipRecordSchema, SignedRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { concatBytes, equalBytes, toHex } from '../bytes.ts'
-import type { ErrorReason } from '../error.ts'
+import { ErrorReason, type MeshError } from '../error.ts'
 import type { SigningKey } from '../identity/ed25519.ts'
 import { signStatement } from '../identity/statement.ts'
 import { assembleCast, CAST_NOW_MS, type Cast } from '../testing/cast.fixture.ts'
 import { expectRefusal, tryBitFlips } from '../testing/refusal.fixture.ts'
 import type { RecordExpectations, RecordFields, VerifiedRecord } from './record.ts'
-import { decideRecord, MAX_RECORD_BYTES, nextSeq, signRecord, verifyRecord } from './record.ts'
+import { decideRecord, MAX_RECORD_BYTES, nextSeq, signRecord, verifyRecord, verifyRecordSync } from './record.ts'
 
 const SKEW_MS = 120_000
 const TTL_MS = 900_000
@@ -35,8 +35,21 @@ beforeAll(async () => {
   signed = await signRecord(cast.alice.key, fields)
 })
 
-function verify(record: SignedRecord, expect: Partial<RecordExpectations> = {}): Promise<VerifiedRecord> {
-  return verifyRecord(record, { nowMs: CAST_NOW_MS, ...expect })
+/** Verifies both ways, which must agree: the one in place is told what WebCrypto found about the signature. */
+async function verify(record: SignedRecord, expectations: Partial<RecordExpectations> = {}): Promise<VerifiedRecord> {
+  const asked = { nowMs: CAST_NOW_MS, ...expectations }
+  const copy = structuredClone(record)
+  let isSigned = true
+  const inPlace = () => verifyRecordSync(copy, { ...asked, verify: () => isSigned })
+  try {
+    const verified = await verifyRecord(record, asked)
+    expect(inPlace()).toEqual(verified)
+    return verified
+  } catch (error) {
+    isSigned = (error as MeshError).reason !== ErrorReason.SIGNATURE_INVALID
+    expect(inPlace).toThrow(error as MeshError)
+    throw error
+  }
 }
 
 /** Signs any bytes as a record, whether they are one or not. */

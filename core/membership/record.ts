@@ -4,8 +4,8 @@ import { MembershipKind, MembershipRecordSchema, SignedRecordSchema } from '@mes
 import { equalBytes, isAllZero } from '../bytes.ts'
 import { ErrorReason, MeshError } from '../error.ts'
 import { x25519KeyFault } from '../identity/curve25519.ts'
-import type { Ed25519Verify, SigningKey } from '../identity/ed25519.ts'
-import { signStatement, verifyStatement } from '../identity/statement.ts'
+import type { Ed25519Verify, Ed25519VerifySync, SigningKey } from '../identity/ed25519.ts'
+import { signStatement, verifyStatement, verifyStatementSync } from '../identity/statement.ts'
 import type { Limits } from '../limits.ts'
 import { DEFAULT_LIMITS } from '../limits.ts'
 
@@ -84,7 +84,27 @@ export async function signRecord(key: SigningKey, fields: Omit<RecordFields, 'pe
  * expectation that is not met, RECORD_FUTURE and RECORD_EXPIRED
  */
 export async function verifyRecord(signed: SignedRecord, expect: RecordExpectations): Promise<VerifiedRecord> {
-  const limits = { ...DEFAULT_LIMITS, ...expect.limits }
+  const read = readRecord(signed, expect)
+  const { record, signed: copy } = read
+  await verifyStatement(record.peerKey, 'membership', copy.record, copy.signature, expect.verify)
+  return checkContent(read, expect)
+}
+
+/** `verifyRecord` where the runtime verifies in place; throws the same errors. */
+export function verifyRecordSync(
+  signed: SignedRecord,
+  expect: RecordExpectations & { verify: Ed25519VerifySync },
+): VerifiedRecord {
+  const read = readRecord(signed, expect)
+  const { record, signed: copy } = read
+  verifyStatementSync(record.peerKey, 'membership', copy.record, copy.signature, expect.verify)
+  return checkContent(read, expect)
+}
+
+type ReadRecord = Pick<VerifiedRecord, 'record' | 'signed'>
+
+/** What is checked before the signature: size and shape. */
+function readRecord(signed: SignedRecord, expect: RecordExpectations): ReadRecord {
   const size = signed.record.length
   if (size === 0 || size > MAX_RECORD_BYTES) {
     throw new MeshError(ErrorReason.RECORD_MALFORMED, `A record has 1 to ${MAX_RECORD_BYTES} bytes, not ${size}`, {
@@ -96,12 +116,18 @@ export async function verifyRecord(signed: SignedRecord, expect: RecordExpectati
   // A copy: the caller's buffer may change while the signature is verified, and may be far larger than the record.
   const bytes = Uint8Array.from(signed.record)
   const record = parse(bytes)
-  checkShape(record, limits)
-  await verifyStatement(record.peerKey, 'membership', bytes, signed.signature, expect.verify)
-  checkExpectations(record, expect)
-  const expiresAtMs = checkTimes(record, expect.nowMs, limits.clockSkewMs)
-  const copy = create(SignedRecordSchema, { record: bytes, signature: Uint8Array.from(signed.signature) })
-  return { record, signed: copy, expiresAtMs }
+  checkShape(record, limitsOf(expect))
+  return { record, signed: create(SignedRecordSchema, { record: bytes, signature: Uint8Array.from(signed.signature) }) }
+}
+
+/** What is checked after the signature: the statements of the record. */
+function checkContent(read: ReadRecord, expect: RecordExpectations): VerifiedRecord {
+  checkExpectations(read.record, expect)
+  return { ...read, expiresAtMs: checkTimes(read.record, expect.nowMs, limitsOf(expect).clockSkewMs) }
+}
+
+function limitsOf(expect: RecordExpectations): Limits {
+  return { ...DEFAULT_LIMITS, ...expect.limits }
 }
 
 /**
