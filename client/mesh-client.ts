@@ -206,12 +206,10 @@ export async function joinOn(
   options: Omit<JoinOptions, 'party' | 'servers'> = {},
 ): Promise<Swarm> {
   const complete = typeof target === 'string' ? { ...options, ...fromAddress(target) } : target
-  const { party, signal, state, topology, admission, ...clientOptions } = complete
-  await resolveParty(party)
-  const client = await createClientOn(platform, clientOptions, true)
+  await resolveParty(complete.party)
+  const client = await createClientOn(platform, complete, true)
   try {
-    const swarmOptions = { ...(state && { state }), ...(topology && { topology }), ...(admission && { admission }) }
-    return await client.join(party, { ...swarmOptions, ...(signal && { signal }) })
+    return await client.join(complete.party, complete)
   } catch (error) {
     await client.close()
     throw error

@@ -6,7 +6,7 @@ import type { ControlFrame, Link, LinkChannel } from '../link/index.ts'
 import { fakeRecord } from '../testing/record.fixture.ts'
 import { Attachments } from './attachments.ts'
 import type { HandshakeSelf } from './handshake.ts'
-import type { TopicHandle } from './topic-handle.ts'
+import type { RelayUse, TopicHandle } from './topic-handle.ts'
 
 const OWN = fakeRecord({ peer: 2 })
 const THEIRS = fakeRecord({ peer: 1 })
@@ -25,6 +25,7 @@ beforeEach(() => {
   const link = {
     sendControl: async (frame: ControlFrame) => void frames.push(frame),
     close: (error: MeshError) => log.push(`close ${error.reasonName}`),
+    confine: (topic: Uint8Array) => log.push(`confined ${toHex(topic).slice(0, 2)}`),
   }
   attachments = new Attachments({
     link: link as unknown as Link,
@@ -32,7 +33,8 @@ beforeEach(() => {
     peerKey: THEIRS.record.peerKey,
     transcriptHash: new Uint8Array(32),
     handle: (name) => handles.get(name),
-    attached: ({ name }) => log.push(`attached ${name.slice(0, 2)}`),
+    attached: ({ name }, _record, directOnly) =>
+      log.push(`attached ${name.slice(0, 2)}${directOnly ? ' direct only' : ''}`),
     detached: ({ name }, error) => log.push(`detached ${name.slice(0, 2)} ${error.reasonName}`),
     channel: ({ name }) => log.push(`channel ${name.slice(0, 2)}`),
     empty: (error) => log.push(`empty ${error.reasonName}`),
@@ -45,6 +47,7 @@ interface Behaviour {
   present?: () => Promise<Uint8Array>
   admits?: () => Promise<boolean>
   joined?: boolean
+  relay?: RelayUse
 }
 
 function swarm(number: number, behaviour: Behaviour = {}): TopicHandle {
@@ -58,14 +61,16 @@ function swarm(number: number, behaviour: Behaviour = {}): TopicHandle {
     },
     self: () => (behaviour.joined === false ? undefined : ({ record: OWN.signed } as HandshakeSelf)),
     verify: behaviour.verify ?? (async () => THEIRS),
+    relay: behaviour.relay ?? 'fallback',
     accepts: () => behaviour.accepts ?? true,
   } as unknown as TopicHandle
   handles.set(handle.name, handle)
   return handle
 }
 
-function theirAttach({ topic }: { topic: Uint8Array }, evidence: Uint8Array = EVIDENCE): void {
-  attachments.control({ case: 'attach', value: create(AttachSchema, { topic, evidence, record: THEIRS.signed }) })
+function theirAttach({ topic }: { topic: Uint8Array }, evidence: Uint8Array = EVIDENCE, directOnly = false): void {
+  const value = create(AttachSchema, { topic, evidence, record: THEIRS.signed, directOnly })
+  attachments.control({ case: 'attach', value })
 }
 
 function theirDetach({ topic }: { topic: Uint8Array }, error?: MeshError): void {
@@ -207,6 +212,40 @@ describe('attachments', () => {
     gate.resolve(EVIDENCE)
     await rest()
     expect(sent()).toEqual([])
+  })
+
+  it.each([
+    ['this side', 'never', false],
+    ['the other side', 'fallback', true],
+    ['both', 'never', true],
+  ] as const)(
+    'confine a topic to the direct path before it is used when %s wants that',
+    async (_who, relay, theirs) => {
+      attachments.attach(swarm(1, { relay }))
+      theirAttach(swarm(1, { relay }), EVIDENCE, theirs)
+      await rest()
+      expect(frames[0]).toMatchObject({ case: 'attach', value: { directOnly: relay === 'never' } })
+      expect(log).toEqual(['confined 01', 'attached 01 direct only'])
+    },
+  )
+
+  it('refuse a topic that leaves the two no path', async () => {
+    theirAttach(swarm(1, { relay: 'only' }), EVIDENCE, true)
+    await rest()
+    expect([sent(), log]).toEqual([['detach 01 CONFIGURATION'], ['empty CONFIGURATION']])
+  })
+
+  it('allow a direct path while a topic is attached that does', async () => {
+    const relayed = swarm(1, { relay: 'only' })
+    const open = swarm(2)
+    const allowed: boolean[] = []
+    for (const handle of [relayed, open]) {
+      theirAttach(handle)
+      await rest()
+      allowed.push(attachments.allowDirect)
+    }
+    attachments.detach(open.name)
+    expect([...allowed, attachments.allowDirect]).toEqual([false, true, false])
   })
 
   it('keep frames and channels in order while evidence is checked', async () => {

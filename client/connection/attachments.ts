@@ -17,7 +17,7 @@ export interface AttachmentsOptions {
   readonly peerKey: Uint8Array
   readonly transcriptHash: Uint8Array
   readonly handle: (name: string) => TopicHandle | undefined
-  readonly attached: (handle: TopicHandle, record: VerifiedRecord) => void
+  readonly attached: (handle: TopicHandle, record: VerifiedRecord, directOnly: boolean) => void
   readonly detached: (handle: TopicHandle, error: MeshError) => void
   readonly channel: (handle: TopicHandle, channel: LinkChannel) => void
   /** Nothing is attached, or about to be, any more; `error` says to the other side why. */
@@ -28,6 +28,8 @@ interface Attachment {
   readonly handle: TopicHandle
   sent: boolean
   accepted: VerifiedRecord | undefined
+  /** One side wants no data of the topic on the relay path. */
+  directOnly: boolean
 }
 
 /** As many as a session may join. */
@@ -53,6 +55,11 @@ export class Attachments {
     return attachment?.sent === true && attachment.accepted !== undefined
   }
 
+  /** Whether a topic on the link may go by a direct path. */
+  get allowDirect(): boolean {
+    return [...this.#topics.values()].some(({ handle, sent, accepted }) => sent && accepted && handle.relay !== 'only')
+  }
+
   /** The link is over: nothing is attached from now on, whatever is still being checked. Gives the topics that were. */
   close(): TopicHandle[] {
     this.#closed = true
@@ -64,7 +71,7 @@ export class Attachments {
   /** Puts a topic on the link, unless it is there already or was refused. */
   attach(handle: TopicHandle): void {
     if (this.#closed || this.#topics.has(handle.name) || this.#refused.has(handle.name)) return
-    this.#topics.set(handle.name, { handle, sent: false, accepted: undefined })
+    this.#topics.set(handle.name, newAttachment(handle))
     this.#queue.run(() => this.#send(handle))
   }
 
@@ -113,7 +120,8 @@ export class Attachments {
       const evidence = await handle.admission.present(this.#context(handle.topic))
       if (this.#topics.get(handle.name) !== attachment) return
       attachment.sent = true
-      const value = create(AttachSchema, { topic: handle.topic, evidence, record: self.record })
+      const directOnly = handle.relay === 'never'
+      const value = create(AttachSchema, { topic: handle.topic, evidence, record: self.record, directOnly })
       void this.#options.link.sendControl({ case: 'attach', value })
       this.#settle(attachment)
     } catch (error) {
@@ -124,21 +132,23 @@ export class Attachments {
     }
   }
 
-  async #receive({ topic, evidence, record }: Attach): Promise<void> {
+  async #receive({ topic, evidence, record, directOnly }: Attach): Promise<void> {
     const name = toHex(topic)
     const handle = this.#options.handle(name)
     if (this.#closed) return
     if (!handle) return this.#refuse(topic, new MeshError(ErrorReason.NOT_MEMBER, 'this peer is not in that swarm'))
     if (!this.#topics.has(name) && this.#topics.size >= MAX_TOPICS) return this.#refuse(topic, tooManyTopics())
     try {
+      if (directOnly && handle.relay === 'only') throw noPathForBoth()
       const verified = await this.#verify(handle, evidence, record)
       if (this.#closed) return
       let attachment = this.#topics.get(name)
       if (!attachment) {
-        attachment = { handle, sent: false, accepted: undefined }
+        attachment = newAttachment(handle)
         this.#topics.set(name, attachment)
       }
       attachment.accepted = verified
+      attachment.directOnly ||= directOnly
       this.#refused.delete(name)
       if (!attachment.sent) await this.#send(handle)
       else this.#settle(attachment)
@@ -184,8 +194,10 @@ export class Attachments {
     this.#off(attachment, cause, new MeshError(ErrorReason.LINK_CLOSED, 'no swarm uses the link any more'))
   }
 
-  #settle(attachment: Attachment): void {
-    if (attachment.sent && attachment.accepted) this.#options.attached(attachment.handle, attachment.accepted)
+  #settle({ handle, sent, accepted, directOnly }: Attachment): void {
+    if (!sent || !accepted) return
+    if (directOnly) this.#options.link.confine(handle.topic)
+    this.#options.attached(handle, accepted, directOnly)
   }
 
   /** `error` is for this side, `there` what the other side hears if the link ends with it. */
@@ -194,6 +206,15 @@ export class Attachments {
     // A Detach frame would not leave any more.
     if (this.#topics.size === 0) this.#options.empty(there)
   }
+}
+
+function newAttachment(handle: TopicHandle): Attachment {
+  return { handle, sent: false, accepted: undefined, directOnly: handle.relay === 'never' }
+}
+
+function noPathForBoth(): MeshError {
+  const message = 'one side allows only the relay path for this swarm, the other only a direct one'
+  return new MeshError(ErrorReason.CONFIGURATION, message)
 }
 
 function tooManyTopics(): MeshError {

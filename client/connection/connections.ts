@@ -71,8 +71,11 @@ export class Connections {
     }
   }
 
-  /** Adds a swarm: links in its topic may be opened and accepted. */
+  /** Adds a swarm: links in its topic may be opened and accepted. Throws CONFIGURATION when none of them could carry data. */
   register(handle: TopicHandle): void {
+    if (handle.relay === 'never' && !this.#options.rtc) {
+      throw new MeshError(ErrorReason.CONFIGURATION, "relay: 'never' leaves no path where there is no WebRTC")
+    }
     this.#handles.set(handle.name, handle)
   }
 

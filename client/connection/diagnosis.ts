@@ -35,13 +35,14 @@ const ADVICE: Partial<Record<ErrorReason, string>> = {
   [ErrorReason.ICE_FAILED]: 'The networks do not let the two connect directly: offer a TURN server to both.',
   [ErrorReason.DTLS_FAILED]:
     'The network connects but the encrypted channel does not open: something between alters or drops UDP.',
-  [ErrorReason.RTC_UNAVAILABLE]: 'One side has no WebRTC: messages stay on the relay path.',
+  [ErrorReason.RTC_UNAVAILABLE]: 'One side has no WebRTC, or does not allow it: messages stay on the relay path.',
   [ErrorReason.LINK_REFUSED]: 'The other peer holds as many links as its topology allows.',
   [ErrorReason.LINK_TIMEOUT]: 'The peer is listed but does not answer: it is asleep, or its server cannot reach it.',
   [ErrorReason.PEER_ASLEEP]: 'The peer is listed but does not answer: it is asleep, or its server cannot reach it.',
   [ErrorReason.RECIPIENT_ABSENT]: 'The server does not see the peer: it has just left, or is reconnecting.',
   [ErrorReason.ADMISSION_REFUSED]: 'The two are not in the same party: compare the party key or name on both sides.',
   [ErrorReason.RELAY_CREDENTIALS]: 'The TURN credentials expired or were refused: check the TURN secret of the server.',
+  [ErrorReason.CONFIGURATION]: 'The two leave each other no path: compare the `relay` option on both sides.',
   [ErrorReason.UNREACHABLE]: 'The signaling server cannot be reached.',
 }
 

@@ -29,6 +29,7 @@ beforeEach(() => {
 function makePath(options: {
   offerer: boolean
   factory?: FakeRtc | undefined
+  factoryNow?: () => FakeRtc | undefined
   iceServers?: RtcIceServer[]
   turns?: Turns
 }): DirectPath {
@@ -36,7 +37,7 @@ function makePath(options: {
   return new DirectPath({
     clock,
     random: LONGEST,
-    factory: 'factory' in options ? options.factory : rtc,
+    factory: options.factoryNow ?? (() => ('factory' in options ? options.factory : rtc)),
     iceServers: () => options.iceServers ?? [],
     offerer: options.offerer,
     turn: () => turns.take(),
@@ -295,6 +296,42 @@ describe('direct path of the answerer', () => {
     ])
     path.receive(offer(1))
     expect(sent).toHaveLength(1)
+  })
+})
+
+describe('direct path that is not always allowed', () => {
+  it.each([
+    [true, '1 offer'],
+    [false, '1 request'],
+  ] as const)('begins when it becomes possible, offerer: %s', async (offerer, first) => {
+    let factory: FakeRtc | undefined
+    const path = makePath({ offerer, factoryNow: () => factory })
+    path.enable()
+    path.enable()
+    await clock.advance(0)
+    expect([log(), path.state]).toEqual([[], 'off'])
+    factory = rtc
+    path.enable()
+    path.enable()
+    await clock.advance(0)
+    expect(log()).toEqual([first])
+    path.close()
+  })
+
+  it('gives its channel up when it is no longer allowed, and says so once', async () => {
+    let factory: FakeRtc | undefined = rtc
+    const path = makePath({ offerer: true, factoryNow: () => factory })
+    path.enable()
+    await clock.advance(0)
+    rtc.last.open()
+    path.reconsider()
+    expect(path.state).toBe('open')
+    factory = undefined
+    path.reconsider()
+    path.reconsider()
+    await clock.advance(600_000)
+    expect([log(), downs.length, path.state, rtc.last.closed]).toEqual([['1 offer', '1 failure'], 1, 'off', true])
+    expect(sent.at(-1)?.signal).toMatchObject({ case: 'failure', value: { reason: ErrorReason.RTC_UNAVAILABLE } })
   })
 })
 

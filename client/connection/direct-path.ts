@@ -14,7 +14,8 @@ import { type CandidateCounts, RtcAttempt } from './rtc-attempt.ts'
 export interface DirectPathOptions {
   readonly clock: Clock
   readonly random: Random
-  readonly factory: RtcFactory | undefined
+  /** Undefined while there is no WebRTC, or the topics on the link do not allow it. */
+  readonly factory: () => RtcFactory | undefined
   readonly iceServers: () => readonly RtcIceServer[]
   readonly offerer: boolean
   /** Attempts of all links together are limited; resolves with the function that ends this one's turn. */
@@ -47,6 +48,8 @@ export class DirectPath {
   #retry: Timer | undefined
   #endTurn: (() => void) | undefined
   #enabled = false
+  /** There was a factory when this was looked at last. */
+  #possible = false
   #closed = false
   state: DirectState = 'off'
   lastError: MeshError | undefined
@@ -62,15 +65,32 @@ export class DirectPath {
     return this.#tries
   }
 
-  /** The other peer is admitted: WebRTC may begin. */
+  /** The other peer is admitted, to a topic more: WebRTC may begin, or become possible. */
   enable(): void {
-    if (this.#enabled || this.#closed) return
+    const { factory, offerer } = this.#options
+    const possible = factory() !== undefined
+    if (this.#closed || (this.#enabled && (this.#possible || !possible))) return
+    const wasEnabled = this.#enabled
     this.#enabled = true
-    if (this.#options.offerer) void this.#start()
+    this.#possible = possible
+    if (offerer) void this.#start()
+    else if (wasEnabled) this.#request()
+  }
+
+  /** A topic is off the link: if it was the last that allows a direct path, this side gives that up. */
+  reconsider(): void {
+    if (this.#closed || !this.#possible || this.#options.factory()) return
+    this.#possible = false
+    const error = unavailable()
+    if (this.#attempt) this.#signal({ case: 'failure', value: error.toDetail() })
+    this.#replace()
+    this.lastError = error
+    this.#set('off')
   }
 
   receive(signal: RtcSignal): void {
-    const { factory, offerer } = this.#options
+    const { offerer } = this.#options
+    const factory = this.#options.factory()
     if (!this.#enabled || signal.attempt < this.#number) return
     if (signal.signal.case === 'request') {
       if (offerer && this.state !== 'connecting') this.#again(0)
@@ -104,14 +124,14 @@ export class DirectPath {
 
   /** Never rejects: a turn only ever comes, and everything after it is reported by the attempt. */
   async #start(): Promise<void> {
-    const { factory } = this.#options
-    if (!factory) {
-      this.lastError = new MeshError(ErrorReason.RTC_UNAVAILABLE, 'there is no WebRTC here')
+    if (!this.#options.factory()) {
+      this.lastError = unavailable()
       return this.#set('off')
     }
     this.#set('connecting')
     const endTurn = await this.#options.turn()
-    if (!this.#enabled || this.#attempt) return endTurn()
+    const factory = this.#options.factory()
+    if (!this.#enabled || this.#attempt || !factory) return endTurn()
     this.#endTurn = endTurn
     this.#number++
     this.#open(factory)
@@ -161,7 +181,7 @@ export class DirectPath {
     }
     if (error.reason === ErrorReason.RTC_UNAVAILABLE) return this.#set('off')
     if (!offerer) {
-      if (wasOpen) this.#signal({ case: 'request', value: { $typeName: 'mesh.peer.v1.RtcRequest' } })
+      if (wasOpen) this.#request()
       return
     }
     this.#again(this.#tries < QUICK_ATTEMPTS ? this.#quick.next() : this.#slow.next())
@@ -191,8 +211,13 @@ export class DirectPath {
   /** This side cannot do WebRTC: say so, or the offerer keeps trying. */
   #refuse(attempt: number): void {
     this.#number = attempt
-    this.lastError = new MeshError(ErrorReason.RTC_UNAVAILABLE, 'there is no WebRTC here')
+    this.lastError = unavailable()
     this.#signal({ case: 'failure', value: this.lastError.toDetail() })
+  }
+
+  #request(): void {
+    // The other side may not have begun to count.
+    this.#signal({ case: 'request', value: { $typeName: 'mesh.peer.v1.RtcRequest' } }, Math.max(1, this.#number))
   }
 
   #signal(signal: RtcSignal['signal'], attempt = this.#number): void {
@@ -215,4 +240,8 @@ export class DirectPath {
     this.state = state
     this.#options.onChange()
   }
+}
+
+function unavailable(): MeshError {
+  return new MeshError(ErrorReason.RTC_UNAVAILABLE, 'there is no WebRTC on this side, or it is not allowed')
 }

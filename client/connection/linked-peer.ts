@@ -54,7 +54,7 @@ export class LinkedPeer {
     this.direct = new DirectPath({
       clock: context.clock,
       random: context.random,
-      factory: context.rtc,
+      factory: () => (this.attachments.allowDirect ? context.rtc : undefined),
       iceServers: context.iceServers,
       offerer: connection.role === 'lower',
       turn: context.rtcTurn,
@@ -69,12 +69,15 @@ export class LinkedPeer {
       peerKey: connection.key,
       transcriptHash: keys.transcriptHash,
       handle: context.handle,
-      attached: (handle, record) => {
+      attached: (handle, record, directOnly) => {
         this.#admission.cancel()
         this.direct.enable()
-        handle.attached(connection, record)
+        handle.attached(connection, record, directOnly)
       },
-      detached: (handle, error) => handle.detached(connection, error),
+      detached: (handle, error) => {
+        this.direct.reconsider()
+        handle.detached(connection, error)
+      },
       channel: (handle, channel) => handle.channel(connection, channel),
       empty: (error) => this.close(error),
     })

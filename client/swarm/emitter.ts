@@ -1,4 +1,5 @@
 import { ErrorReason, MeshError } from '@mesh/core'
+import { abortable } from '../delay.ts'
 
 /** Typed events. A listener that throws does not keep the others from hearing; its error goes to `onError`. */
 export class Emitter<Events extends Record<string, unknown>> {
@@ -20,6 +21,15 @@ export class Emitter<Events extends Record<string, unknown>> {
     const registered = (event: Events[Name]) => listener(event)
     listeners.add(registered)
     return () => listeners.delete(registered)
+  }
+
+  /** Resolves with the next event of that name; rejects when aborted first. */
+  once<Name extends keyof Events>(name: Name, signal: AbortSignal): Promise<Events[Name]> {
+    let off = () => {}
+    const next = new Promise<Events[Name]>((resolve) => {
+      off = this.on(name, resolve)
+    })
+    return abortable(next, signal).finally(off)
   }
 
   /** Whether anybody listens. */

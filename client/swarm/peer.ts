@@ -5,6 +5,8 @@ import type { PeerConnection } from '../connection/peer-connection.ts'
 import { abortError } from '../delay.ts'
 import type { LinkChannel } from '../link/index.ts'
 import { Channel } from './channel.ts'
+import { Emitter, throwLater } from './emitter.ts'
+import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData, receivedMessage } from './message.ts'
 
 export interface SendOptions {
@@ -22,6 +24,14 @@ export interface OpenChannelOptions extends SendOptions {
   readonly kind?: 'bytes' | 'messages'
 }
 
+/** How messages travel: through the server, directly, or not at all for now. */
+export type PeerPath = 'none' | 'relay' | 'direct'
+
+export interface PeerEvents extends Record<string, unknown> {
+  /** Messages travel another way from now on. */
+  path: PeerPath
+}
+
 /** What a peer needs from its swarm. */
 export interface PeerContext {
   readonly topic: Uint8Array
@@ -29,10 +39,15 @@ export interface PeerContext {
   readonly dropped: Diagnosis['dropped']
 }
 
-/** How long a message waits for a link before it is given up. */
-const LINK_WAIT_MS = 15_000
 const REQUEST_TIMEOUT_MS = 30_000
-const MAX_WAITING = 1_024
+
+/** What a swarm has learned of a peer. */
+export interface PeerChange {
+  readonly record?: VerifiedRecord
+  readonly connection?: PeerConnection
+  readonly attached?: boolean
+  readonly directOnly?: boolean
+}
 
 /** Another member of the swarm, admitted by its key. The same object for as long as it stays. */
 export class Peer {
@@ -44,11 +59,13 @@ export class Peer {
   #record: VerifiedRecord
   #connection: PeerConnection | undefined
   #attached = false
-  #lastPath: Peer['path'] = 'none'
+  /** Data goes by the direct path only. */
+  #directOnly = false
+  #lastPath: PeerPath = 'none'
   #gone: MeshError | undefined
   #messages: LinkChannel | undefined
-  /** Calls that wait for a link, in order. */
-  readonly #waiting = new Set<() => void>()
+  readonly #wait: LinkWait
+  readonly #events = new Emitter<PeerEvents>(throwLater)
 
   /** Peers are made by their swarm. */
   constructor(context: PeerContext, record: VerifiedRecord) {
@@ -56,6 +73,18 @@ export class Peer {
     this.#record = record
     this.key = record.record.peerKey
     this.id = formatPeerId(this.key)
+    this.#wait = new LinkWait({
+      clock: context.clock,
+      id: this.id,
+      usable: () => this.usable,
+      gone: () => this.#gone,
+      late: () => this.#noLink(),
+    })
+  }
+
+  /** Calls `listener` for every event of that name, until the returned function is called. */
+  on<Name extends keyof PeerEvents & string>(name: Name, listener: (event: PeerEvents[Name]) => void): () => void {
+    return this.#events.on(name, listener)
   }
 
   /** What the peer says about itself (MembershipRecord.state), at most 1 KiB; signed by it, readable by servers. */
@@ -63,9 +92,10 @@ export class Peer {
     return this.#record.record.state
   }
 
-  /** How messages travel now: through the server, directly, or not at all. */
-  get path(): 'none' | 'relay' | 'direct' {
-    return (this.#attached && this.#connection?.path) || 'none'
+  /** How messages travel now. Changes are told by `on('path')`, here and at the swarm. */
+  get path(): PeerPath {
+    const path = (this.#attached && this.#connection?.path) || 'none'
+    return path === 'relay' && this.#directOnly ? 'none' : path
   }
 
   get connection(): 'idle' | 'calling' | 'linked' {
@@ -84,7 +114,7 @@ export class Peer {
    */
   async send(data: MessageData, options: SendOptions = {}): Promise<void> {
     const bytes = encodeMessage(data)
-    await this.#whenAttached(options.signal, () => this.#messageChannel().sendMessage(bytes, options))
+    await this.#wait.run(options.signal, () => this.#messageChannel().sendMessage(bytes, options))
   }
 
   /**
@@ -101,7 +131,7 @@ export class Peer {
     const signal = options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal
     try {
       const bytes = encodeMessage(data)
-      return await this.#whenAttached(signal, () => this.#exchange(bytes, signal))
+      return await this.#wait.run(signal, () => this.#exchange(bytes, signal))
     } finally {
       timer.cancel()
     }
@@ -117,10 +147,7 @@ export class Peer {
       )
     }
     const { topic } = this.#context
-    return this.#whenAttached(
-      options.signal,
-      () => new Channel(this, this.#linked().openChannel({ topic, name, kind })),
-    )
+    return this.#wait.run(options.signal, () => new Channel(this, this.#linked().openChannel({ topic, name, kind })))
   }
 
   /** What the connection to this peer is doing, and what to do about what fails. */
@@ -146,14 +173,15 @@ export class Peer {
   }
 
   /** @internal The swarm's view of this peer changed. True when its state or session did; refreshing a record is no news. */
-  update(change: { record?: VerifiedRecord; connection?: PeerConnection; attached?: boolean }): boolean {
+  update(change: PeerChange): boolean {
     const { record: before } = this.#record
     if (change.record && change.record.record.seq > before.seq) this.#record = change.record
     if (change.connection) this.#connection = change.connection
+    this.#directOnly = change.directOnly ?? this.#directOnly
     if (change.attached !== undefined && change.attached !== this.#attached) {
       this.#attached = change.attached
       this.#messages = undefined
-      if (change.attached) this.#wake()
+      this.#wait.wake()
     }
     const { record } = this.#record
     return !equalBytes(record.state, before.state) || !equalBytes(record.sessionId, before.sessionId)
@@ -163,20 +191,27 @@ export class Peer {
   leave(error: MeshError): void {
     this.#gone = error
     this.#attached = false
-    this.#wake()
+    this.#wait.wake()
   }
 
   /** @internal True when the path is another one than at the last call. */
   pathChanged(): boolean {
-    const path = this.path
-    const changed = path !== this.#lastPath
+    const { path } = this
+    if (path === this.#lastPath) return false
     this.#lastPath = path
-    return changed
+    if (this.usable) this.#wait.wake()
+    this.#events.emit('path', path)
+    return true
   }
 
-  /** @internal True while channels can be opened. */
+  /** @internal True while there is a link with this swarm on it. */
   get attached(): boolean {
     return this.#attached
+  }
+
+  /** @internal True while channels can be used. */
+  get usable(): boolean {
+    return this.#attached && (!this.#directOnly || this.#connection?.path === 'direct')
   }
 
   async #exchange(bytes: Uint8Array, signal: AbortSignal): Promise<Message> {
@@ -204,41 +239,9 @@ export class Peer {
     throw new MeshError(ErrorReason.LINK_CLOSED, `there is no link to ${this.id}`, { retryable: true })
   }
 
-  /**
-   * Runs `use` when the peer is attached: at once, or as soon as it is, in the order of the calls and before any later one,
-   * so that messages do not overtake each other.
-   */
-  #whenAttached<T>(signal: AbortSignal | undefined, use: () => T | Promise<T>): Promise<T> {
-    // An async function runs to its first await at once, and turns what is thrown into a rejection.
-    if (this.#attached) return (async () => use())()
-    if (this.#gone) return Promise.reject(this.#gone)
-    if (this.#waiting.size >= MAX_WAITING) return Promise.reject(tooManyWait(this.id))
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(abortError(signal))
-      const settle = (outcome: () => T | Promise<T>) => {
-        this.#waiting.delete(attempt)
-        timer.cancel()
-        signal?.removeEventListener('abort', onAbort)
-        ;(async () => outcome())().then(resolve, reject)
-      }
-      const attempt = () => {
-        if (this.#attached) settle(use)
-        else if (this.#gone) settle(() => Promise.reject(this.#gone))
-      }
-      const onAbort = () => settle(() => Promise.reject(abortError(signal as AbortSignal)))
-      const timer = this.#context.clock.schedule(LINK_WAIT_MS, () => settle(() => Promise.reject(this.#noLink())))
-      signal?.addEventListener('abort', onAbort, { once: true })
-      this.#waiting.add(attempt)
-    })
-  }
-
   #noLink(): MeshError {
     const message = `no link to ${this.id} within ${LINK_WAIT_MS} ms`
     return this.#connection?.lastError ?? new MeshError(ErrorReason.LINK_TIMEOUT, message, { retryable: true })
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waiting]) wake()
   }
 }
 
@@ -247,12 +250,4 @@ async function failure(channel: LinkChannel): Promise<never> {
   const error = await channel.closed
   if (error) throw error
   return new Promise<never>(() => {})
-}
-
-function tooManyWait(id: string): MeshError {
-  return new MeshError(ErrorReason.LIMIT_EXCEEDED, `${MAX_WAITING} messages wait for a link to ${id} already`, {
-    limit: 'waiting_messages',
-    limitValue: MAX_WAITING,
-    retryable: true,
-  })
 }

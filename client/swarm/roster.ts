@@ -11,7 +11,7 @@ import type { Topology } from './topology/topology.ts'
  * topology (does this peer want a link?) and the links (is the peer attached?).
  *
  *   known:  wanted by the topology, or attached because the other side wanted it
- *   joined: has been attached at least once since it is known; this is what applications see
+ *   joined: could be sent to at least once since it is known; this is what applications see
  *   gone:   neither listed nor attached; a peer that only lost one of the two stays
  */
 export interface RosterOptions {
@@ -93,13 +93,8 @@ export class Roster {
     }
   }
 
-  onAttached(connection: PeerConnection, record: VerifiedRecord): void {
-    const peer = this.#remember(connection, record)
-    peer.update({ attached: true })
-    if (!this.#joined.has(peer.id)) {
-      this.#joined.set(peer.id, peer)
-      this.#options.emit('join', peer)
-    }
+  onAttached(connection: PeerConnection, record: VerifiedRecord, directOnly: boolean): void {
+    this.#remember(connection, record).update({ attached: true, directOnly })
     this.onChanged(connection)
   }
 
@@ -121,8 +116,14 @@ export class Roster {
   }
 
   onChanged(connection: PeerConnection): void {
-    const peer = this.#joined.get(connection.id)
-    if (peer?.pathChanged()) this.#options.emit('path', peer)
+    const { emit } = this.#options
+    const peer = this.#known.get(connection.id)
+    if (!peer) return
+    if (peer.usable && !this.#joined.has(peer.id)) {
+      this.#joined.set(peer.id, peer)
+      emit('join', peer)
+    }
+    if (peer.pathChanged() && this.#joined.has(peer.id)) emit('path', peer)
   }
 
   onRestarted(connection: PeerConnection): void {

@@ -1,6 +1,7 @@
 import type { Clock, Party, Random, SigningKey } from '@mesh/core'
 import type { Admission } from '../connection/admission.ts'
 import type { Connections } from '../connection/connections.ts'
+import type { RelayUse } from '../connection/topic-handle.ts'
 import type { SignalClient } from '../signal/signal-client.ts'
 import type { RecordSeq } from './record-seq.ts'
 import type { Topology } from './topology/topology.ts'
@@ -10,6 +11,8 @@ export interface SwarmOptions {
   readonly state?: Uint8Array
   /** Whom to link to; default `automatic()`: everybody up to 12 members, a bounded mesh beyond. */
   readonly topology?: Topology
+  /** What may travel through the server: default 'fallback', whatever has no direct path. See RelayUse. */
+  readonly relay?: RelayUse
   /** Who may be in the swarm; default: whoever knows the party's key or name. */
   readonly admission?: Admission
 }

@@ -5,7 +5,6 @@ import { partyAdmission } from '../connection/admission.ts'
 import { OrderedQueue } from '../connection/ordered-queue.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
-import { abortable } from '../delay.ts'
 import type { LinkChannel } from '../link/index.ts'
 import { broadcast, type SendReport } from './broadcast.ts'
 import { DirectoryMembership } from './directory-membership.ts'
@@ -107,12 +106,8 @@ export class Swarm {
     name: Name,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<SwarmEvents[Name]> {
-    let off = () => {}
-    const next = new Promise<SwarmEvents[Name]>((resolve) => {
-      off = this.on(name, resolve)
-    })
     const signals = [this.#lifetime.signal, ...(options.signal ? [options.signal] : [])]
-    return abortable(next, AbortSignal.any(signals)).finally(off)
+    return this.#events.once(name, AbortSignal.any(signals))
   }
 
   /**
@@ -235,13 +230,14 @@ export class Swarm {
       name: toHex(party.topic),
       topic: party.topic,
       admission: options.admission ?? partyAdmission(party),
+      relay: options.relay ?? 'fallback',
       self: () => {
         const current = this.#directory.current
         return current && { key, session: current.session, party, record: current.signed }
       },
       verify: (record) => this.#verify(record, MembershipKind.JOIN),
       accepts: (record) => this.#status !== 'closed' && this.#roster.hasRoomFor(record),
-      attached: (connection, record) => this.#roster.onAttached(connection, record),
+      attached: (connection, record, directOnly) => this.#roster.onAttached(connection, record, directOnly),
       detached: (connection, error) => this.#roster.onDetached(connection, error),
       channel: (connection, channel) => this.#onChannel(connection, channel),
       changed: (connection) => this.#roster.onChanged(connection),
