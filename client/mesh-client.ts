@@ -66,13 +66,14 @@ export class MeshClient {
       order: new SessionOrder(clock.wallMs()),
       clock,
       random,
-      pinnedServerKey: options.serverKey,
+      serverKeys: options.serverKey && [options.serverKey],
       events: {
         opened: () => this.#each((swarm) => swarm.opened()),
         connected: (fresh) => this.#onConnected(fresh),
         members: (event) => this.#swarms.get(toHex(event.topic))?.members(event),
         message: (envelope) => this.#connections.receive(envelope),
         gap: () => this.#each((swarm) => swarm.gap()),
+        draining: () => {},
         state: (state) => this.#onSignalState(state),
       },
     })

@@ -13,21 +13,32 @@ const RENEW_AGAIN_MS = 10_000
 export class SessionKeeper {
   readonly #opener: SessionOpener
   readonly #onOpened: (session: SignalSession, fresh: boolean) => void
+  #serverKey: Uint8Array | undefined
   #session: SignalSession | undefined
   #isNew = false
+  #everOpened = false
   #everConfirmed = false
   #renewAgainAtMs = 0
   #cursor = 0n
 
   /** `onOpened`: after every opening (`fresh`) and renewal. */
   constructor(opener: SessionOpener, onOpened: (session: SignalSession, fresh: boolean) => void) {
-    this.#opener = opener
+    const admit = (serverKey: Uint8Array) => {
+      opener.admit(serverKey)
+      this.#serverKey = serverKey
+    }
+    this.#opener = { ...opener, admit }
     this.#onOpened = onOpened
   }
 
   /** The session, while its server is believed to know it. */
   get current(): SignalSession | undefined {
     return this.#session
+  }
+
+  /** Ed25519 public key of the server, as it showed it last. */
+  get serverKey(): Uint8Array | undefined {
+    return this.#serverKey
   }
 
   /** Position in the session's events; a new session starts at 0. */
@@ -44,7 +55,7 @@ export class SessionKeeper {
   async ensure(signal: AbortSignal): Promise<SignalSession> {
     const session = this.#session
     if (session && this.#opener.clock.monotonicMs() < session.renewAtMs) return session
-    const opened = await openSession(this.#opener, session, this.#everConfirmed, signal)
+    const opened = await openSession(this.#opener, session, signal)
     return this.#adopt(opened.session, opened.fresh)
   }
 
@@ -56,7 +67,7 @@ export class SessionKeeper {
     const session = this.#session
     if (!session) return true
     this.#renewAgainAtMs = this.#opener.clock.monotonicMs() + RENEW_AGAIN_MS
-    const { session: renewed, fresh } = await openSession(this.#opener, session, this.#everConfirmed, signal)
+    const { session: renewed, fresh } = await openSession(this.#opener, session, signal)
     // Meanwhile another stream may have opened a session of its own.
     if (this.#session?.token !== session.token) return true
     this.#adopt(renewed, fresh)
@@ -95,10 +106,12 @@ export class SessionKeeper {
     switch (error.reason) {
       case ErrorReason.SESSION_REPLACED:
         // By another process, and not by a later session of this one.
-        return error.value === undefined || !this.#session || !sameProcess(error.value, this.#session.order)
+        if (this.#session) return error.value === undefined || !sameProcess(error.value, this.#session.order)
+        // Never here, while this process has sessions elsewhere: an older life of the peer, whose lease is about to end.
+        return this.#everOpened || !this.#opener.order.used
       case ErrorReason.SERVER_KEY_MISMATCH:
         // Without a pin it is a server that was restarted with another key between two calls.
-        return this.#opener.pinnedServerKey !== undefined
+        return this.#opener.serverKeys !== undefined
       default:
         return !this.#everConfirmed && FINAL_AT_FIRST.has(error.reason)
     }
@@ -106,6 +119,7 @@ export class SessionKeeper {
 
   #adopt(session: SignalSession, fresh: boolean): SignalSession {
     this.#session = session
+    this.#everOpened = true
     if (fresh) {
       this.#isNew = true
       this.#cursor = 0n

@@ -38,6 +38,17 @@ describe('session order', () => {
     expect(order.next()).toBe(first + 1n)
   })
 
+  it('keeps its name once a session was opened under it', () => {
+    const order = new SessionOrder(1_000)
+    const ahead = new SessionOrder(9_000).next()
+    expect(order.used).toBe(false)
+    const first = order.next()
+    order.startAbove(ahead)
+    expect([order.use(first), order.used]).toEqual([false, false])
+    expect([order.use(order.next()), order.used]).toEqual([true, true])
+    expect(order.startAbove(new SessionOrder(20_000).next())).toBe(false)
+  })
+
   it('does not leave its 64 bits for a server that says the highest order there is', () => {
     const order = new SessionOrder(1_000)
     expect(order.startAbove(2n ** 64n - 1n)).toBe(false)

@@ -8,6 +8,7 @@ import {
   type Random,
   type SessionKeyPair,
   type SigningKey,
+  sessionKeyId,
   signSessionProof,
   verifySessionGrant,
 } from '@mesh/core'
@@ -38,6 +39,8 @@ export interface SignalSession {
   readonly serverKey: Uint8Array
   /** Signals for this session are sealed to it; lives in memory only. */
   readonly sessionKey: SessionKeyPair
+  /** What a signal sealed to it says it is sealed to (SealedSignal.key_id). */
+  readonly keyId: Uint8Array
   readonly limits: SessionLimits | undefined
   readonly iceServers: readonly RtcIceServer[]
   readonly heartbeatMs: number
@@ -55,7 +58,9 @@ export interface SessionOpener {
   readonly clock: Clock
   readonly random: Random
   /** Refuse any other server key. */
-  readonly pinnedServerKey: Uint8Array | undefined
+  readonly serverKeys: readonly Uint8Array[] | undefined
+  /** Called with the key the server shows, before anything is proved to it; throws to have no session there. */
+  readonly admit: (serverKey: Uint8Array) => void
 }
 
 export interface OpenedSession {
@@ -78,16 +83,16 @@ export function signalCalls(transport: SignalTransport): SignalCalls {
 export async function openSession(
   opener: SessionOpener,
   previous: SignalSession | undefined,
-  everConnected: boolean,
   signal: AbortSignal,
 ): Promise<OpenedSession> {
-  for (let raise = 0; ; raise++) {
+  for (let raise = 0; ; ) {
     try {
-      return await tryOpenSession(opener, previous, signal)
+      const opened = await tryOpenSession(opener, previous, signal)
+      if (opener.order.use(opened.session.order)) return opened
     } catch (cause) {
       const error = fromCallError(cause, opener.origin, signal)
-      const mayRaise = error.reason === ErrorReason.SESSION_REPLACED && !everConnected && raise < MAX_ORDER_RAISES
-      if (!mayRaise || error.value === undefined || !opener.order.startAbove(error.value)) throw error
+      const isBelow = error.reason === ErrorReason.SESSION_REPLACED && error.value !== undefined
+      if (!isBelow || raise++ >= MAX_ORDER_RAISES || !opener.order.startAbove(error.value as bigint)) throw error
     }
   }
 }
@@ -97,12 +102,13 @@ async function tryOpenSession(
   previous: SignalSession | undefined,
   signal: AbortSignal,
 ): Promise<OpenedSession> {
-  const { calls, origin, key, clock, pinnedServerKey } = opener
+  const { calls, origin, key, clock, serverKeys } = opener
   const options = { signal, timeoutMs: CALL_TIMEOUT_MS }
   const { challenge, serverKey } = await calls.getChallenge({}, options)
-  if (pinnedServerKey && !equalBytes(pinnedServerKey, serverKey)) {
+  if (serverKeys && !serverKeys.some((pinned) => equalBytes(pinned, serverKey))) {
     throw new MeshError(ErrorReason.SERVER_KEY_MISMATCH, `${origin} shows another key than the one it is pinned to`)
   }
+  opener.admit(serverKey)
   const clientNonce = opener.random.bytes(16)
   const sessionOrder = previous?.order ?? opener.order.next()
   const proof = await signSessionProof(key, { challenge, serverKey, origin, clientNonce, sessionOrder })
@@ -111,13 +117,15 @@ async function tryOpenSession(
   const grant = await verifySessionGrant(response.grant, { serverKey, clientNonce, peerKey: key.publicKey, origin })
   const ttlMs = Math.max(0, Number(grant.expiresAtMs - response.serverTimeMs))
   const kept = previous && response.renewed && equalBytes(previous.id, grant.sessionId) ? previous : undefined
+  const sessionKey = kept?.sessionKey ?? (await generateSessionKeyPair())
   const offsetMs = Number(response.serverTimeMs) - clock.wallMs()
   const session: SignalSession = {
     id: grant.sessionId,
     order: sessionOrder,
     token: response.token,
     serverKey,
-    sessionKey: kept?.sessionKey ?? (await generateSessionKeyPair()),
+    sessionKey,
+    keyId: kept?.keyId ?? (await sessionKeyId(sessionKey.publicKey)),
     limits: response.limits,
     iceServers: response.iceServers.map(toRtcIceServer),
     heartbeatMs: response.heartbeatMs || 10_000,

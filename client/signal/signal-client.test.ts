@@ -28,7 +28,7 @@ function describeState(state: SignalState): string {
   return error ? `${state.kind} ${error.reasonName}` : state.kind
 }
 
-async function makeClient(options: { duplex?: boolean; pinnedServerKey?: Uint8Array } = {}): Promise<void> {
+async function makeClient(options: { duplex?: boolean; serverKeys?: Uint8Array[] } = {}): Promise<void> {
   log = []
   client = new SignalClient({
     transport: server.transport(options.duplex ?? false),
@@ -37,13 +37,14 @@ async function makeClient(options: { duplex?: boolean; pinnedServerKey?: Uint8Ar
     order: new SessionOrder(clock.wallMs()),
     clock,
     random: seededRandom(1),
-    ...(options.pinnedServerKey && { pinnedServerKey: options.pinnedServerKey }),
+    ...(options.serverKeys && { serverKeys: options.serverKeys }),
     events: {
       opened: () => log.push('opened'),
       connected: (fresh) => log.push(fresh ? 'connected fresh' : 'connected again'),
       members: ({ revision }) => log.push(`members ${revision}`),
       message: ({ ttlMs }) => log.push(`message ${ttlMs}`),
       gap: () => log.push('gap'),
+      draining: ({ deadlineMs }) => log.push(`draining ${deadlineMs}`),
       state: (state) => log.push(describeState(state)),
     },
   })
@@ -357,7 +358,7 @@ describe('signal client', () => {
   })
 
   it('gives up at a server that shows another key than the pinned one', async () => {
-    await makeClient({ pinnedServerKey: new Uint8Array(32).fill(3) })
+    await makeClient({ serverKeys: [new Uint8Array(32).fill(3)] })
     await clock.advance(60_000)
     expect(log).toEqual(['connecting', 'closed SERVER_KEY_MISMATCH'])
   })

@@ -43,6 +43,8 @@ export interface SignalEvents {
   message(envelope: Envelope): void
   /** Events were lost: join again and compare. */
   gap(): void
+  /** The server stops soon, or is stopping. */
+  draining(notice: NoticeEvent): void
   /** Every change of state. */
   state(state: SignalState): void
 }
@@ -54,7 +56,10 @@ export interface SignalClientOptions {
   readonly order: SessionOrder
   readonly clock: Clock
   readonly random: Random
-  readonly pinnedServerKey?: Uint8Array | undefined
+  /** Ed25519 public keys: refuse a server with any other. */
+  readonly serverKeys?: readonly Uint8Array[] | undefined
+  /** See SessionOpener.admit. */
+  readonly admit?: ((serverKey: Uint8Array) => void) | undefined
   readonly events: SignalEvents
 }
 
@@ -83,13 +88,13 @@ export class SignalClient {
   #closing: Promise<void> | undefined
 
   constructor(options: SignalClientOptions) {
-    const { transport, origin, key, order, clock, random, pinnedServerKey } = options
+    const { transport, origin, key, order, clock, random, serverKeys, admit = () => {} } = options
     this.origin = origin
     this.#options = options
     this.#calls = signalCalls(transport)
     this.#outbox = new Outbox(clock, random)
     this.#keeper = new SessionKeeper(
-      { calls: this.#calls, origin, key, order, clock, random, pinnedServerKey },
+      { calls: this.#calls, origin, key, order, clock, random, serverKeys, admit },
       (session, fresh) => this.#opened(session, fresh),
     )
     this.#backoff = new Backoff({ ...BACKOFF, random })
@@ -102,6 +107,12 @@ export class SignalClient {
   /** The session, while its server is believed to know it. */
   get session(): SignalSession | undefined {
     return this.#keeper.current
+  }
+
+  /** Key of the server this client is connected or connecting to, once it is known. */
+  get serverKey(): Uint8Array | undefined {
+    const { kind } = this.#state
+    return kind === 'connecting' || kind === 'connected' ? this.#keeper.serverKey : undefined
   }
 
   /** Server time, as far as known: what records are stamped and judged with. */
@@ -129,6 +140,12 @@ export class SignalClient {
     return this.#outbox.send(envelope, signal)
   }
 
+  /** Ends the stream because its server is about to stop, and comes back after `forMs` at the earliest. */
+  standAside(forMs: number): void {
+    const message = `${this.origin} is stopping`
+    this.#endStream(new MeshError(ErrorReason.DRAINING, message, { retryAfterMs: forMs }))
+  }
+
   /** Closes the session (others see LEFT at once), then the connection. Idempotent; resolves within 2 s. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
@@ -136,7 +153,8 @@ export class SignalClient {
   }
 
   async #close(): Promise<void> {
-    const session = this.#state.kind === 'closed' ? undefined : this.session
+    const { kind } = this.#state
+    const session = kind === 'connecting' || kind === 'connected' ? this.session : undefined
     this.#finish(undefined, new MeshError(ErrorReason.SESSION_CLOSED, 'the client was closed'))
     if (session) {
       const options = { headers: authorization(session), timeoutMs: CLOSE_TIMEOUT_MS }
@@ -228,7 +246,8 @@ export class SignalClient {
     }
   }
 
-  #notice({ kind, detail }: NoticeEvent): void {
+  #notice(notice: NoticeEvent): void {
+    const { kind, detail } = notice
     if (kind === NoticeKind.SESSION_REPLACED) {
       const message = 'another process with the same identity took the session over'
       const error = new MeshError(ErrorReason.SESSION_REPLACED, message, { ...(detail && { value: detail.value }) })
@@ -236,6 +255,8 @@ export class SignalClient {
       else this.#endStream(error)
     } else if (kind === NoticeKind.TOKEN_EXPIRED) {
       this.#endStream(new MeshError(ErrorReason.TOKEN_EXPIRED, 'the token of the stream expired', { retryable: true }))
+    } else if (kind === NoticeKind.DRAINING) {
+      this.#options.events.draining(notice)
     }
   }
 
