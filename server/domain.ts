@@ -44,11 +44,12 @@ export function createDomain(options: DomainOptions): Domain {
     onEnd: (session, end) => {
       options.onSessionEnd?.(end)
       memberships.onSessionEnd(session, end)
+      router.onSessionEnd(session, end)
     },
     onStreamEnded: (ending) => options.onStreamEnded?.(ending),
   })
   const memberships = new Memberships({ backplane, sessions, limits, clock })
-  const router = new Router({ backplane, session: (id) => sessions.get(id), limits, clock })
+  const router = new Router({ backplane, sessions, limits, clock })
   const close = async (): Promise<void> => {
     for (const session of [...sessions]) sessions.end(session, { kind: 'stopped' })
     memberships.close()

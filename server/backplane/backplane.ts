@@ -1,21 +1,32 @@
-import type { VerifiedRecord } from '@mesh/core'
+import type { MeshError, VerifiedRecord } from '@mesh/core'
 import type { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { ByteKey } from '../byte-key.ts'
 import type { Directory, RecordResult, TopicChange } from '../directory/directory.ts'
 
-/** An envelope on its way to another server: stamped, and checked for size, quota and membership. */
+/** An envelope on its way between servers, as the server of its sender stamped it. */
 export interface RoutedEnvelope {
-  readonly topicKey: ByteKey
+  /** Envelope.id as a map key. */
+  readonly idKey: ByteKey
+  readonly from: ByteKey
   readonly to: ByteKey
+  readonly topicKey: ByteKey
   /** Session of the recipient it is meant for; empty for any. */
   readonly toSession: ByteKey
+  /** How long it may still be held for a recipient that is away, in ms; 0 when it may not. Overrules what `bytes` say. */
   readonly ttlMs: number
-  /** A serialised `Event` with the stamped envelope, without a cursor. */
-  readonly body: Uint8Array
+  readonly payloadBytes: number
+  /** A serialised Envelope with the sender's stamp; passed on as it is. */
+  readonly bytes: Uint8Array
 }
 
-/** What became of an envelope elsewhere. */
-export type RemoteDelivery = 'delivered' | 'held' | 'absent'
+/**
+ * What became of an envelope at a server: its recipient has a session here and reads (`delivered`), has one and will find it
+ * there (`held`), or has none (`absent`). An error is a refusal: the recipient is here, or ought to be, and does not get it.
+ */
+export type Arrival = 'delivered' | 'held' | 'absent' | MeshError
+
+/** What became of an envelope elsewhere. `unanswered`: it may have arrived, nobody said so in time. */
+export type RemoteDelivery = Arrival | 'unanswered'
 
 /** The part of the directory that everybody may read. */
 export type MembersView = Pick<Directory, 'get' | 'sessionOf' | 'departedAtMs' | 'memberCount' | 'sample' | 'page'>
@@ -28,7 +39,10 @@ export type MembersView = Pick<Directory, 'get' | 'sessionOf' | 'departedAtMs' |
  *  1. `announce`, `leave` and `withdraw` take effect in `members` and call the watchers before they return: a server
  *     sees its own writes at once, and others' in the order in which their home made them.
  *  2. Watchers hear of every change to the visible set exactly once, in the order of the revisions.
- *  3. `send` is for envelopes whose recipient has no session here. It never delivers twice.
+ *  3. `send` settles within the envelope's ttl, or a few seconds when it has none. `held` can mean that this server goes on
+ *     trying for as long as the ttl allows.
+ *  4. Trying again after `unanswered`, or after a crash, delivers no second time as long as the id is the same: the server
+ *     of the recipient drops it.
  */
 export interface Backplane {
   /** Publishes a JOIN record of this server's own peer. */
@@ -40,8 +54,12 @@ export interface Backplane {
   /** Calls `listener` on every change, whoever made it, until the returned function is called. */
   watch(listener: (change: TopicChange) => void): () => void
   readonly members: MembersView
+  /** The session under which a peer is a member at this server, whatever `members` shows of its other homes. */
+  ownSessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined
   /** Hands an envelope to another server that has the recipient; undefined when no server is known to. */
   send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined
+  /** Names who takes what other servers send here. Set once, before the first can come. */
+  onEnvelope(arrive: (envelope: RoutedEnvelope) => Arrival): void
   /** Stops timers and leaves the other servers. Idempotent. */
   close(): Promise<void>
 }

@@ -40,8 +40,16 @@ export class LocalBackplane implements Backplane {
     return () => this.#watchers.delete(listener)
   }
 
+  ownSessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined {
+    return this.#directory.sessionOf(topicKey, peer)
+  }
+
   send(): undefined {
     return undefined
+  }
+
+  onEnvelope(): void {
+    // Nobody else sends here.
   }
 
   async close(): Promise<void> {

@@ -61,6 +61,7 @@ export class Metrics {
     'closed',
     'expired',
     'replaced',
+    'moved',
     'stopped',
   ])
   readonly envelopes = new Counter('mesh_envelopes_total', 'Envelopes by outcome.', 'outcome', [

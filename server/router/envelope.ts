@@ -1,6 +1,7 @@
-import { toBinary } from '@bufbuild/protobuf'
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError } from '@mesh/core'
 import { type Envelope, EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import type { RoutedEnvelope } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 
 /** What the router reads of an envelope, and the bytes it passes on. */
@@ -35,8 +36,27 @@ export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
   }
 }
 
+/** An envelope that a server has stamped, in its decoded form. */
+export function routedEnvelope(envelope: Envelope, bytes = toBinary(EnvelopeSchema, envelope)): RoutedEnvelope {
+  return {
+    idKey: byteKey(envelope.id),
+    from: byteKey(envelope.from),
+    to: byteKey(envelope.to),
+    topicKey: byteKey(envelope.topic),
+    toSession: byteKey(envelope.toSession),
+    ttlMs: envelope.ttlMs,
+    payloadBytes: envelope.payload.byteLength,
+    bytes,
+  }
+}
+
+/** An envelope that was stamped and kept by this server. Its bytes are copied: the memory they are in belongs to others too. */
+export function storedEnvelope(bytes: Uint8Array): RoutedEnvelope {
+  return routedEnvelope(fromBinary(EnvelopeSchema, bytes), bytes.slice())
+}
+
 /** Why the fields of an envelope are not what the schema says; undefined when they are. */
-export function envelopeShapeError(envelope: OutgoingEnvelope): MeshError | undefined {
+export function envelopeShapeError(envelope: Omit<OutgoingEnvelope, 'id' | 'bytes'>): MeshError | undefined {
   if (envelope.idKey.length !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.idKey.length)
   if (envelope.to.length !== KEY_BYTES) return wrongLength('to', KEY_BYTES, envelope.to.length)
   if (envelope.topicKey.length !== KEY_BYTES) return wrongLength('topic', KEY_BYTES, envelope.topicKey.length)

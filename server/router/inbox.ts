@@ -5,6 +5,8 @@ import type { ServerLimits } from '../limits/server-limits.ts'
 
 interface Held {
   readonly envelope: RoutedEnvelope
+  /** Monotonic time at which it is dropped. */
+  readonly expiresAtMs: number
   readonly timer: Timer
 }
 
@@ -29,26 +31,33 @@ export class Inboxes {
     return this.#count
   }
 
-  /** False when there is no room. */
+  /** Whether something waits for `recipient`, in whatever topic. */
+  has(recipient: ByteKey): boolean {
+    return this.#inboxes.has(recipient)
+  }
+
+  /** False when there is no room, or the envelope may not be held. */
   hold(envelope: RoutedEnvelope): boolean {
-    const inbox = this.#inboxes.get(envelope.to)
+    const { ttlMs, to, bytes } = envelope
+    const inbox = this.#inboxes.get(to)
     const full = inbox !== undefined && inbox.size >= this.#limits.maxHeldMessages
-    if (full || this.#bytes + envelope.body.byteLength > this.#limits.maxHeldBytes) return false
-    const held: Held = { envelope, timer: this.#clock.schedule(envelope.ttlMs, () => this.#drop(held)) }
-    if (inbox === undefined) this.#inboxes.set(envelope.to, new Set([held]))
+    if (ttlMs <= 0 || full || this.#bytes + bytes.byteLength > this.#limits.maxHeldBytes) return false
+    const expiresAtMs = this.#clock.monotonicMs() + ttlMs
+    const held: Held = { envelope, expiresAtMs, timer: this.#clock.schedule(ttlMs, () => this.#drop(held)) }
+    if (inbox === undefined) this.#inboxes.set(to, new Set([held]))
     else inbox.add(held)
-    this.#bytes += envelope.body.byteLength
+    this.#bytes += bytes.byteLength
     this.#count += 1
     return true
   }
 
-  /** Takes out what waits for `recipient` in one topic, in the order it came. */
+  /** Takes out what waits for `recipient` in one topic, in the order it came, each with the ttl that is left to it. */
   fetch(recipient: ByteKey, topicKey: ByteKey): RoutedEnvelope[] {
     const fetched: RoutedEnvelope[] = []
     for (const held of this.#inboxes.get(recipient) ?? []) {
       if (held.envelope.topicKey !== topicKey) continue
       this.#drop(held)
-      fetched.push(held.envelope)
+      fetched.push({ ...held.envelope, ttlMs: Math.ceil(held.expiresAtMs - this.#clock.monotonicMs()) })
     }
     return fetched
   }
@@ -65,7 +74,7 @@ export class Inboxes {
     const inbox = this.#inboxes.get(held.envelope.to)
     if (inbox?.delete(held) !== true) return
     if (inbox.size === 0) this.#inboxes.delete(held.envelope.to)
-    this.#bytes -= held.envelope.body.byteLength
+    this.#bytes -= held.envelope.bytes.byteLength
     this.#count -= 1
   }
 }

@@ -1,17 +1,19 @@
-import { type Clock, ErrorReason, MeshError, type TokenBucket } from '@mesh/core'
+import { type Clock, concatBytes, ErrorReason, MeshError, type TokenBucket } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { Backplane, RoutedEnvelope } from '../backplane/backplane.ts'
-import type { ByteKey } from '../byte-key.ts'
+import type { Arrival, Backplane, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
+import { type ByteKey, byteKey } from '../byte-key.ts'
+import type { TopicChange } from '../directory/directory.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
-import { encodeMessageBody, messageBodyBytes } from '../session/event-codec.ts'
-import type { Session } from '../session/session.ts'
-import { envelopeShapeError, type OutgoingEnvelope } from './envelope.ts'
+import { ttlStamp } from '../session/event-codec.ts'
+import type { IdFate } from '../session/id-window.ts'
+import type { Session, SessionEnd } from '../session/session.ts'
+import type { SessionRegistry } from '../session/session-registry.ts'
+import { envelopeShapeError, type OutgoingEnvelope, storedEnvelope } from './envelope.ts'
 import { Inboxes } from './inbox.ts'
 
 export interface RouterOptions {
   readonly backplane: Backplane
-  /** The live session with this id. */
-  readonly session: (id: ByteKey) => Session | undefined
+  readonly sessions: Pick<SessionRegistry, 'get' | 'sentIdsOf'>
   readonly limits: ServerLimits
   readonly clock: Clock
 }
@@ -26,23 +28,33 @@ export interface EnvelopeOutcome {
 /** An outcome, or a promise of it when another server has the recipient. */
 export type Routed = EnvelopeOutcome | Promise<EnvelopeOutcome>
 
+const NO_STAMP = new Uint8Array()
+
 /**
  * Where an envelope goes, decided in this order:
  *
  *  1. Size and shape, then the sender's quotas (all recipients, this recipient).
- *  2. The sender must be a member of the topic, the recipient must be one or have been one a moment ago.
+ *  2. The sender must be a member of the topic, here.
  *  3. A second envelope with the same (sender, id) is refused; an id counts once it was delivered or held.
- *  4. The session that the recipient's record names, here: its queue. A full queue refuses (RECIPIENT_SLOW).
+ *  4. The session that the recipient's record names, when it is here: its queue. DELIVERED when it reads, HELD when it is
+ *     between two streams; a full queue refuses (RECIPIENT_SLOW).
  *  5. Another server that has the recipient: through the backplane.
- *  6. Nobody: held for `ttl_ms` when the envelope asks for it and there is room, else RECIPIENT_ABSENT.
+ *  6. Nobody, but a moment ago somebody: held for `ttl_ms` when the envelope asks for it and there is room, else
+ *     RECIPIENT_ABSENT.
+ *
+ * What other servers send (`receive`) starts at 2, with members of any server, and ends at 4. What was held, and what a
+ * session leaves unread when it ends, goes where its recipient appears next, as long as its ttl lasts.
  */
 export class Router {
   readonly #options: RouterOptions
   readonly #inboxes: Inboxes
+  readonly #unwatch: () => void
 
   constructor(options: RouterOptions) {
     this.#options = options
     this.#inboxes = new Inboxes(options.limits, options.clock)
+    this.#unwatch = options.backplane.watch((change) => this.#onChange(change))
+    options.backplane.onEnvelope((envelope) => this.receive(envelope))
   }
 
   /** Envelopes held for absent recipients. */
@@ -54,23 +66,50 @@ export class Router {
   route(sender: Session, envelope: OutgoingEnvelope): Routed {
     const refusal = this.#check(sender, envelope)
     if (refusal !== undefined) return refused(envelope, refusal)
-    const { backplane, session } = this.#options
-    const holder = backplane.members.sessionOf(envelope.topicKey, envelope.to)
-    if (envelope.toSession !== '' && envelope.toSession !== holder) return refused(envelope, absent())
-    const recipient = holder === undefined ? undefined : session(holder)
-    if (recipient === undefined) return this.#elsewhere(sender, envelope, holder !== undefined)
-    return recipient.deliver(envelope.bytes, sender.stamp) ? delivered(sender, envelope) : refused(envelope, slow())
+    const recipient = this.#recipientOf(envelope)
+    if (recipient === undefined) return this.#elsewhere(sender, envelope)
+    if (!recipient.deliver(envelope.bytes, sender.stamp)) return refused(envelope, slow())
+    return accepted(sender, envelope, fateIn(recipient))
+  }
+
+  /** Takes an envelope that another server sent, or that comes back from the backplane. Repeated, it gets the same answer. */
+  receive(envelope: RoutedEnvelope): Arrival {
+    const { backplane, sessions, limits } = this.#options
+    const { from, to, topicKey, payloadBytes, idKey } = envelope
+    if (payloadBytes > limits.maxMessageBytes) {
+      return limitError('maxMessageBytes', limits.maxMessageBytes, { value: payloadBytes })
+    }
+    const shape = envelopeShapeError(envelope)
+    if (shape !== undefined) return shape
+    const fate = sessions.sentIdsOf(from).fateOf(idKey)
+    if (fate === 'delivered' || fate === 'held') return fate
+    if (backplane.ownSessionOf(topicKey, to) === undefined) return 'absent'
+    if (backplane.members.sessionOf(topicKey, from) === undefined && !this.#leftRecently(topicKey, from)) {
+      return notMember()
+    }
+    return this.#arrive({ ...envelope, ttlMs: Math.min(envelope.ttlMs, limits.maxHoldMs) })
   }
 
   /** A session joined a topic: what was held for it there is delivered. */
   onJoin(session: Session, topicKey: ByteKey): void {
     for (const held of this.#inboxes.fetch(session.peer, topicKey)) {
-      if (held.toSession !== '' && held.toSession !== session.key) continue
-      if (session.hasRoomFor(held.body.byteLength)) session.push(held.body)
+      if (held.toSession === '' || held.toSession === session.key) session.deliver(held.bytes, ttlStamp(held.ttlMs))
+    }
+  }
+
+  /** A session ended: what nobody read of its queue goes to where its peer is now, or waits for it. */
+  onSessionEnd(session: Session, end: SessionEnd): void {
+    if (end.kind === 'stopped') return
+    const nowMs = this.#options.clock.monotonicMs()
+    for (const { envelope, atMs } of session.unreadMessages()) {
+      const stored = storedEnvelope(envelope)
+      const ttlMs = Math.ceil(stored.ttlMs - (nowMs - atMs))
+      if (ttlMs > 0 && stored.toSession === '') this.#forward({ ...stored, ttlMs })
     }
   }
 
   close(): void {
+    this.#unwatch()
     this.#inboxes.close()
   }
 
@@ -86,47 +125,104 @@ export class Router {
       overQuota(sender.messages, 'messagesPerSecond', limits) ??
       overQuota(sender.pairQuota(envelope.to), 'pairMessagesPerSecond', limits)
     if (overRate !== undefined) return overRate
-    if (backplane.members.sessionOf(envelope.topicKey, sender.peer) !== sender.key) {
-      return new MeshError(ErrorReason.NOT_MEMBER, 'the sender is not a member of the topic')
-    }
+    if (backplane.ownSessionOf(envelope.topicKey, sender.peer) !== sender.key) return notMember()
     if (sender.sentIds.has(envelope.idKey)) {
       return new MeshError(ErrorReason.DUPLICATE, 'an envelope with this id was accepted before')
     }
     return undefined
   }
 
-  /** The recipient has no session here: `isMember` when the directory knows it all the same. */
-  #elsewhere(sender: Session, envelope: OutgoingEnvelope, isMember: boolean): Routed {
-    const { topicKey, to, toSession, ttlMs, bytes } = envelope
-    const body = encodeMessageBody(bytes, sender.stamp, new Uint8Array(messageBodyBytes(bytes, sender.stamp)))
-    const routed = { topicKey, to, toSession, ttlMs, body }
-    const remote = isMember ? this.#options.backplane.send(routed) : undefined
-    if (remote === undefined) return this.#hold(sender, envelope, routed, isMember)
-    return remote.then((delivery) => {
-      if (delivery === 'absent') return this.#hold(sender, envelope, routed, true)
-      return delivery === 'held' ? held(sender, envelope) : delivered(sender, envelope)
-    })
+  /** The session an envelope is for, when it is here. */
+  #recipientOf({ topicKey, to, toSession }: OutgoingEnvelope): Session | undefined {
+    const { backplane, sessions } = this.#options
+    if (toSession === '') {
+      const shown = backplane.members.sessionOf(topicKey, to)
+      return shown === undefined ? undefined : sessions.get(shown)
+    }
+    return backplane.ownSessionOf(topicKey, to) === toSession ? sessions.get(toSession) : undefined
   }
 
-  #hold(sender: Session, envelope: OutgoingEnvelope, routed: RoutedEnvelope, isMember: boolean): EnvelopeOutcome {
-    const { backplane, clock, limits } = this.#options
-    const departedMs = backplane.members.departedAtMs(envelope.topicKey, envelope.to)
-    const wasHere = departedMs !== undefined && clock.monotonicMs() - departedMs <= limits.maxHoldMs
+  #elsewhere(sender: Session, envelope: OutgoingEnvelope): Routed {
+    const { id: _, ...fields } = envelope
+    const routed = { ...fields, from: sender.peer, bytes: concatBytes(envelope.bytes, sender.stamp) }
+    const remote = this.#options.backplane.send(routed)
+    if (remote === undefined) {
+      return this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope, absent())
+    }
+    return remote.then((delivery) => remoteOutcome(sender, envelope, delivery))
+  }
+
+  /** Holds an envelope for a recipient that is expected back: its new session is about to join, or it left just now. */
+  #hold(envelope: RoutedEnvelope): boolean {
+    const { topicKey, to, toSession } = envelope
+    const mayReturn =
+      this.#options.backplane.ownSessionOf(topicKey, to) !== undefined || this.#leftRecently(topicKey, to)
     // A session does not come back under its id: holding for a certain one would be in vain.
-    const mayReturn = (isMember || wasHere) && envelope.toSession === ''
-    if (envelope.ttlMs === 0 || !mayReturn || !this.#inboxes.hold(routed)) return refused(envelope, absent())
-    return held(sender, envelope)
+    return mayReturn && toSession === '' && this.#inboxes.hold(envelope)
+  }
+
+  #leftRecently(topicKey: ByteKey, peer: ByteKey): boolean {
+    const { backplane, clock, limits } = this.#options
+    const departedMs = backplane.members.departedAtMs(topicKey, peer)
+    return departedMs !== undefined && clock.monotonicMs() - departedMs <= limits.maxHoldMs
+  }
+
+  /** Puts an envelope into the queue of its recipient's session here, or holds it for the one that is about to join. */
+  #arrive(envelope: RoutedEnvelope): Arrival {
+    const { backplane, sessions } = this.#options
+    const { topicKey, to, toSession, from, idKey, bytes, ttlMs } = envelope
+    const own = backplane.ownSessionOf(topicKey, to)
+    if (own === undefined || (toSession !== '' && toSession !== own)) return 'absent'
+    const session = sessions.get(own)
+    if (session === undefined && !this.#hold(envelope)) return 'absent'
+    if (session?.deliver(bytes, ttlMs > 0 ? ttlStamp(ttlMs) : NO_STAMP) === false) return slow()
+    const fate = session === undefined ? 'held' : fateIn(session)
+    sessions.sentIdsOf(from).set(idKey, fate)
+    return fate
+  }
+
+  /** Sends on what this server answers for already, and was not read. */
+  #forward(envelope: RoutedEnvelope): void {
+    const { backplane, sessions } = this.#options
+    if (this.#arrive(envelope) !== 'absent') return
+    // Set before it goes: when the recipient comes back here, so may the envelope.
+    sessions.sentIdsOf(envelope.from).set(envelope.idKey, 'elsewhere')
+    if (backplane.send(envelope) === undefined) this.#hold(envelope)
+  }
+
+  /** A peer for which something is held is a member somewhere else now. */
+  #onChange(change: TopicChange): void {
+    if (change.kind === 'left' || !this.#inboxes.has(change.peer)) return
+    const { topicKey, peer, record } = change
+    // When it is here, `onJoin` comes next, once its session has its view of the topic.
+    if (this.#options.backplane.ownSessionOf(topicKey, peer) === byteKey(record.record.sessionId)) return
+    for (const held of this.#inboxes.fetch(peer, topicKey)) this.#forward(held)
   }
 }
 
-function delivered(sender: Session, { id, idKey }: OutgoingEnvelope): EnvelopeOutcome {
-  sender.sentIds.add(idKey)
-  return { id, status: OutcomeStatus.DELIVERED, error: undefined }
+/** What an envelope in the queue of a session is: with its reader, or waiting for one. */
+function fateIn(session: Session): 'delivered' | 'held' {
+  return session.streamCount > 0 ? 'delivered' : 'held'
 }
 
-function held(sender: Session, { id, idKey }: OutgoingEnvelope): EnvelopeOutcome {
-  sender.sentIds.add(idKey)
-  return { id, status: OutcomeStatus.HELD, error: undefined }
+function accepted(sender: Session, { id, idKey }: OutgoingEnvelope, fate: 'delivered' | 'held'): EnvelopeOutcome {
+  sender.sentIds.set(idKey, fate)
+  return outcome(id, fate)
+}
+
+function remoteOutcome(sender: Session, envelope: OutgoingEnvelope, delivery: RemoteDelivery): EnvelopeOutcome {
+  const { id, idKey } = envelope
+  if (delivery instanceof MeshError) return refused(envelope, delivery)
+  if (delivery === 'absent') return refused(envelope, absent())
+  if (delivery === 'unanswered') return refused(envelope, unanswered())
+  // It is known already when the backplane brought it back here.
+  if (!sender.sentIds.has(idKey)) sender.sentIds.set(idKey, 'elsewhere')
+  return outcome(id, delivery)
+}
+
+function outcome(id: Uint8Array, fate: Exclude<IdFate, 'elsewhere'>): EnvelopeOutcome {
+  const status = fate === 'delivered' ? OutcomeStatus.DELIVERED : OutcomeStatus.HELD
+  return { id, status, error: undefined }
 }
 
 function refused({ id }: OutgoingEnvelope, error: MeshError): EnvelopeOutcome {
@@ -142,8 +238,16 @@ function overQuota(
   return limitError(name, limits[name], { retryAfterMs: bucket.msUntil() })
 }
 
+function notMember(): MeshError {
+  return new MeshError(ErrorReason.NOT_MEMBER, 'the sender is not a member of the topic')
+}
+
 function absent(): MeshError {
   return new MeshError(ErrorReason.RECIPIENT_ABSENT, 'the recipient is not here', { retryable: true })
+}
+
+function unanswered(): MeshError {
+  return new MeshError(ErrorReason.RECIPIENT_TIMEOUT, 'the server of the recipient did not answer in time')
 }
 
 function slow(): MeshError {

@@ -6,6 +6,7 @@ import type { StoredEvent } from './replay-buffer.ts'
 /** Protobuf tags (field number << 3 | wire type) of what is written by hand. Wire type 2: length-delimited. */
 const TAG_EVENT_CURSOR = (1 << 3) | 0
 const TAG_EVENT_MESSAGE = (3 << 3) | 2
+const TAG_ENVELOPE_TTL_MS = (5 << 3) | 0
 const TAG_ENVELOPE_FROM = (14 << 3) | 2
 const TAG_ENVELOPE_FROM_SESSION = (15 << 3) | 2
 
@@ -43,6 +44,22 @@ export function senderStamp(from: Uint8Array, fromSession: Uint8Array): Uint8Arr
     fromSession.byteLength,
     ...fromSession,
   )
+}
+
+/** Overrules the ttl of an Envelope it is appended to. */
+export function ttlStamp(ttlMs: number): Uint8Array {
+  const stamp = new Uint8Array(1 + varintBytes(ttlMs))
+  stamp[0] = TAG_ENVELOPE_TTL_MS
+  writeVarint(stamp, 1, ttlMs)
+  return stamp
+}
+
+/** The Envelope in the body of a `message` event, as a view of it; undefined for the other events. */
+export function messageEnvelope(body: Uint8Array): Uint8Array | undefined {
+  if (body[0] !== TAG_EVENT_MESSAGE) return undefined
+  let at = 1
+  while ((body[at] as number) >= 0x80) at += 1
+  return body.subarray(at + 1)
 }
 
 /** Size of what `encodeMessageBody` returns. */

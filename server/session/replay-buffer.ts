@@ -4,8 +4,12 @@ export interface StoredEvent {
   readonly body: Uint8Array
 }
 
-interface Entry extends StoredEvent {
+/** A stored event, and the monotonic time at which it was appended. */
+export interface DatedEvent extends StoredEvent {
   readonly atMs: number
+}
+
+interface Entry extends DatedEvent {
   /** Cost of every event appended up to and including this one. */
   readonly totalBytes: number
 }
@@ -90,6 +94,12 @@ export class ReplayBuffer {
   after(cursor: number): StoredEvent | undefined {
     const offset = cursor + 1 - this.#first
     return offset < 0 ? undefined : this.#entries[this.#start + offset]
+  }
+
+  /** What no stream has taken, oldest first. */
+  unread(): readonly DatedEvent[] {
+    const offset = this.#readCursor + 1 - this.#first
+    return this.#entries.slice(this.#start + Math.max(0, offset))
   }
 
   /** Cost of the events after `cursor` that are still held. */

@@ -1,7 +1,8 @@
 import type { Clock, Random } from '@mesh/core'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
-import { IdWindow } from './id-window.ts'
+import type { IdWindow } from './id-window.ts'
+import { SentIds } from './sent-ids.ts'
 import { Session, type SessionEnd, sessionReplaced } from './session.ts'
 import type { StreamEnding } from './session-stream.ts'
 
@@ -27,11 +28,13 @@ export class SessionRegistry {
   readonly #byId = new Map<ByteKey, Session>()
   readonly #byPeer = new Map<ByteKey, Session>()
   readonly #ends = new Map<ByteKey, SessionEnd>()
+  readonly #sentIds: SentIds
   #streamCount = 0
   #noStreamsLeft: (() => void) | undefined
 
   constructor(options: SessionRegistryOptions) {
     this.#options = options
+    this.#sentIds = new SentIds(options.limits.duplicateWindow)
   }
 
   get size(): number {
@@ -64,6 +67,11 @@ export class SessionRegistry {
     return this.#ends.get(id)
   }
 
+  /** The ids of a peer's envelopes, whether it has a session here or not. */
+  sentIdsOf(peer: ByteKey): IdWindow {
+    return this.#byPeer.get(peer)?.sentIds ?? this.#sentIds.of(peer)
+  }
+
   /**
    * Opens a session. A live session of the same peer ends as replaced when its order is not higher; an equal order is the
    * same process asking again after it lost the answer.
@@ -76,17 +84,17 @@ export class SessionRegistry {
     if (previous === undefined && this.#byId.size >= limits.maxSessions) {
       throw limitError('maxSessions', limits.maxSessions, { value: this.#byId.size, retryable: true })
     }
+    if (previous !== undefined) this.end(previous, { kind: 'replaced', order })
     const session = new Session({
       id: random.bytes(SESSION_ID_BYTES),
       peerKey,
       order,
       limits,
       clock,
-      sentIds: previous?.sentIds ?? new IdWindow(limits.duplicateWindow),
+      sentIds: this.#sentIds.take(byteKey(peerKey)),
       onLeaseExpired: (expired) => this.end(expired, { kind: 'expired' }),
       onStream: (what, ending) => this.#onStream(what, ending),
     })
-    if (previous !== undefined) this.end(previous, { kind: 'replaced', order })
     this.#byId.set(session.key, session)
     this.#byPeer.set(session.peer, session)
     return session
@@ -97,7 +105,10 @@ export class SessionRegistry {
     if (session.end !== undefined) return
     session.finish(end)
     this.#byId.delete(session.key)
-    if (this.#byPeer.get(session.peer) === session) this.#byPeer.delete(session.peer)
+    if (this.#byPeer.get(session.peer) === session) {
+      this.#byPeer.delete(session.peer)
+      this.#sentIds.keep(session.peer, session.sentIds)
+    }
     if (this.#ends.size >= MAX_REMEMBERED_ENDS) this.#ends.delete(this.#ends.keys().next().value as ByteKey)
     this.#ends.set(session.key, end)
     this.#options.onEnd(session, end)

@@ -4,7 +4,7 @@ import type { ByteKey } from '../byte-key.ts'
 import { byteKey } from '../byte-key.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
 import { BodySlab } from './body-slab.ts'
-import { encodeMessageBody, messageBodyBytes, senderStamp } from './event-codec.ts'
+import { encodeMessageBody, messageBodyBytes, messageEnvelope, senderStamp } from './event-codec.ts'
 import type { IdWindow } from './id-window.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import { SessionStream, type StreamEnding, type StreamSink } from './session-stream.ts'
@@ -15,8 +15,10 @@ export type SessionEnd =
   | { readonly kind: 'closed' }
   /** No stream for the length of the lease. */
   | { readonly kind: 'expired' }
-  /** A newer session of the same peer took over; `order` is that session's. */
+  /** A newer session of the same peer took over here; `order` is that session's. */
   | { readonly kind: 'replaced'; readonly order: bigint }
+  /** Nobody was connected to it while the peer opened a newer session at another server, of that order. */
+  | { readonly kind: 'moved'; readonly order: bigint }
   /** The server stops. */
   | { readonly kind: 'stopped' }
 
@@ -27,12 +29,20 @@ export interface SessionOptions {
   readonly order: bigint
   readonly limits: ServerLimits
   readonly clock: Clock
-  /** Envelope ids the peer has sent; handed on from the session this one replaces. */
+  /** Envelope ids the peer has sent, by this session and those before it. */
   readonly sentIds: IdWindow
   /** The lease ran out. */
   readonly onLeaseExpired: (session: Session) => void
   /** A stream started, or stopped taking part; `ending` when the server ended it. */
   readonly onStream: (what: 'started' | 'stopped', ending?: StreamEnding) => void
+}
+
+/** A message that waits in the queue of a session. */
+export interface UnreadMessage {
+  /** A serialised Envelope, with its sender's stamp. */
+  readonly envelope: Uint8Array
+  /** Monotonic time at which it was queued. */
+  readonly atMs: number
 }
 
 /**
@@ -155,12 +165,20 @@ export class Session {
     return this.#replay.fits(bodyBytes)
   }
 
-  /** Queues a message for this session. False, and nothing happens, when it has no room. */
+  /** Queues a message for this session: an Envelope, and fields to append. False, and nothing happens, when it has no room. */
   deliver(envelope: Uint8Array, stamp: Uint8Array): boolean {
     const bytes = messageBodyBytes(envelope, stamp)
     if (!this.#replay.fits(bytes)) return false
     this.push(encodeMessageBody(envelope, stamp, this.#slab.allocate(bytes, this.#options.clock.monotonicMs())))
     return true
+  }
+
+  /** Messages that no stream has taken, oldest first: nobody has seen them. */
+  *unreadMessages(): IterableIterator<UnreadMessage> {
+    for (const { body, atMs } of this.#replay.unread()) {
+      const envelope = messageEnvelope(body)
+      if (envelope !== undefined) yield { envelope, atMs }
+    }
   }
 
   /** The quota for envelopes to one recipient. */
@@ -225,6 +243,7 @@ export function sessionEndError(end: SessionEnd): MeshError {
     case 'closed':
       return new MeshError(ErrorReason.SESSION_CLOSED, 'the session was closed by its owner')
     case 'replaced':
+    case 'moved':
       return sessionReplaced(end.order)
     case 'expired':
     case 'stopped':
@@ -242,6 +261,7 @@ function streamEnding(end: SessionEnd): StreamEnding | undefined {
     case 'closed':
       return { notice: NoticeKind.SESSION_CLOSED, error: sessionEndError(end) }
     case 'replaced':
+    case 'moved':
       return { notice: NoticeKind.SESSION_REPLACED, error: sessionEndError(end) }
     case 'expired':
     case 'stopped':

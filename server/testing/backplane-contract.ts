@@ -75,8 +75,9 @@ export function backplaneContract(
 
     test('knows nobody to send to when the recipient is nowhere', () => {
       const { backplane } = setUp()
-      const body = new Uint8Array(1)
-      expect(backplane.send({ topicKey: TOPIC, to: PEER, toSession: '', ttlMs: 0, body })).toBeUndefined()
+      const id = { idKey: byteKey(sessionBytes(1)), from: PEER, bytes: new Uint8Array(1) }
+      const to = { topicKey: TOPIC, to: PEER, toSession: '' }
+      expect(backplane.send({ ...id, ...to, ttlMs: 0, payloadBytes: 1 })).toBeUndefined()
     })
 
     test('tells nothing more to those who stopped watching, nor after close, and leaves no timer', async () => {
