@@ -7,7 +7,7 @@ import {
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../byte-key.ts'
 import { type OutgoingEnvelope, outgoingEnvelope } from '../../router/envelope.ts'
-import { ProtoReader, UnusualMessage, WIRE_LENGTH, WIRE_VARINT } from './proto-reader.ts'
+import { ProtoReader, UnusualMessage, WIRE_LENGTH, WIRE_VARINT } from '../../wire/proto-reader.ts'
 
 /** An ExchangeRequest; a SendMessageRequest is one with envelopes only. */
 export interface FastRequest {

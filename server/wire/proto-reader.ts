@@ -18,6 +18,8 @@ export class ProtoReader {
   field = 0
   /** Wire type of the current field. */
   wireType = 0
+  /** Where the value that `span` passed over starts in the message. */
+  valueAt = 0
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
@@ -38,31 +40,59 @@ export class ProtoReader {
   varint(): number {
     let value = 0
     for (let shift = 1; shift < 2 ** 56; shift *= 128) {
-      if (this.#at >= this.#end) throw new UnusualMessage()
-      const byte = this.#bytes[this.#at++] as number
+      const byte = this.#byte()
       value += (byte & 0x7f) * shift
       if (byte < 0x80) return Number.isSafeInteger(value) ? value : fail()
     }
     return fail()
   }
 
+  /** A varint of up to 64 bits. */
+  uint64(): bigint {
+    // Seven bytes are 49 bits, which a number holds exactly; the other three at most are the upper 15.
+    let low = 0
+    for (let shift = 1; shift < 2 ** 49; shift *= 128) {
+      const byte = this.#byte()
+      low += (byte & 0x7f) * shift
+      if (byte < 0x80) return BigInt(low)
+    }
+    let high = 0
+    for (let shift = 1; shift < 2 ** 21; shift *= 128) {
+      const byte = this.#byte()
+      high += (byte & 0x7f) * shift
+      if (byte < 0x80) return high < 2 ** 15 ? (BigInt(high) << 49n) | BigInt(low) : fail()
+    }
+    return fail()
+  }
+
   /** A length-delimited field as a view of the message. */
   bytes(): Uint8Array {
+    const length = this.span()
+    return this.#bytes.subarray(this.valueAt, this.valueAt + length)
+  }
+
+  /** Passes over a length-delimited field and returns its length; `valueAt` says where it starts. */
+  span(): number {
     const length = this.varint()
-    const start = this.#at
-    if (length > this.#end - start) throw new UnusualMessage()
-    this.#at = start + length
-    return this.#bytes.subarray(start, start + length)
+    if (length > this.#end - this.#at) throw new UnusualMessage()
+    this.valueAt = this.#at
+    this.#at += length
+    return length
   }
 
   /** Passes over the value of the current field. */
   skip(): void {
     const { wireType } = this
-    if (wireType === WIRE_VARINT) this.varint()
-    else if (wireType === WIRE_LENGTH) this.bytes()
+    if (wireType === WIRE_VARINT) this.uint64()
+    else if (wireType === WIRE_LENGTH) this.span()
     else if (wireType === WIRE_FIXED64) this.#advance(8)
     else if (wireType === WIRE_FIXED32) this.#advance(4)
     else fail()
+  }
+
+  #byte(): number {
+    if (this.#at >= this.#end) throw new UnusualMessage()
+    return this.#bytes[this.#at++] as number
   }
 
   #advance(bytes: number): void {
