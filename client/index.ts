@@ -37,7 +37,15 @@ export type { SendReport } from './swarm/broadcast.ts'
 export type { Channel } from './swarm/channel.ts'
 export type { SwarmEvents, SwarmStatus } from './swarm/events.ts'
 export type { Message, MessageData } from './swarm/message.ts'
-export type { OpenChannelOptions, Peer, PeerEvents, PeerPath, RequestOptions, SendOptions } from './swarm/peer.ts'
+export type {
+  OpenChannelOptions,
+  Peer,
+  PeerEvents,
+  PeerPath,
+  PeerRestart,
+  RequestOptions,
+  SendOptions,
+} from './swarm/peer.ts'
 export type { RequestHandler } from './swarm/requests.ts'
 export type { Swarm } from './swarm/swarm.ts'
 export type { SwarmOptions } from './swarm/swarm-options.ts'

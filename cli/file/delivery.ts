@@ -178,5 +178,12 @@ function whyItFailed(error: unknown): unknown {
 
 /** The offer was lost with the link, and can be made again over the next one. */
 function isLinkLoss({ reason }: MeshError): boolean {
-  return reason === ErrorReason.LINK_CLOSED || reason === ErrorReason.LINK_TIMEOUT || reason === ErrorReason.PEER_LEFT
+  return LINK_LOSSES.has(reason)
 }
+
+const LINK_LOSSES: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.LINK_CLOSED,
+  ErrorReason.LINK_TIMEOUT,
+  ErrorReason.PEER_LEFT,
+  ErrorReason.PEER_RESTARTED,
+])

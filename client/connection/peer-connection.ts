@@ -25,8 +25,6 @@ import { Wants } from './wants.ts'
  */
 interface Linked {
   readonly linked: LinkedPeer
-  /** Session order of the peer when the link opened. */
-  readonly order: bigint
   readonly sinceMs: number
 }
 
@@ -42,6 +40,8 @@ export class PeerConnection {
   readonly #signals: PeerSignals
   readonly #approach: Approach
   #link: Linked | undefined
+  /** Session order of the newest process of the peer that there was a link with. */
+  #process: bigint | undefined
   /** Lower key, while linked. */
   #rekeying: Rekeying | undefined
   #closed = false
@@ -181,8 +181,7 @@ export class PeerConnection {
 
   #knocked(handle: TopicHandle, record: VerifiedRecord): void {
     if (this.#approach.call) return
-    // What is left of a link here is an older life of the peer.
-    this.linked?.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer lost the link', { retryable: true }))
+    this.#endOldLink(record, 'the other peer lost the link')
     this.#approach.reset(true)
     this.want(handle, record)
   }
@@ -200,11 +199,8 @@ export class PeerConnection {
 
   #openLink(keys: LinkKeys, connectionId: Uint8Array, record: VerifiedRecord): void {
     const { sessionOrder } = record.record
-    const previous = this.#link
-    if (previous) {
-      previous.linked.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer opened a new link'))
-      if (!sameProcess(previous.order, sessionOrder)) this.#restarted()
-    }
+    this.#endOldLink(record, 'the other peer opened a new link')
+    this.#process = sessionOrder
     this.#approach.stop()
     this.lastError = undefined
     const linked = new LinkedPeer({
@@ -216,7 +212,7 @@ export class PeerConnection {
       onChange: () => this.#linkChanged(),
       onClosed: (error) => this.#linkClosed(linked, error),
     })
-    this.#link = { linked, order: sessionOrder, sinceMs: this.#context.clock.monotonicMs() }
+    this.#link = { linked, sinceMs: this.#context.clock.monotonicMs() }
     this.#changed()
     if (this.role === 'lower') this.#rekeying = this.#watchKeys(linked)
     this.#reconcile()
@@ -258,14 +254,20 @@ export class PeerConnection {
   #recordChanged(record: VerifiedRecord): void {
     const { sessionOrder } = record.record
     if (this.#approach.call?.isStaleFor(record)) this.#approach.endCall()
-    const link = this.#link
-    if (!link || sessionOrder <= link.order || sameProcess(link.order, sessionOrder)) return
-    this.#restarted()
-    link.linked.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer restarted', { retryable: true }))
+    if (this.#process === undefined || sessionOrder <= this.#process || sameProcess(this.#process, sessionOrder)) return
+    this.#endOldLink(record, '')
     this.#approach.reset(true)
   }
 
-  #restarted(): void {
+  /** What there is of a link is over: for `why`, or because the record is of another process, which is told once. */
+  #endOldLink({ record: { sessionOrder } }: VerifiedRecord, why: string): void {
+    const restarted = this.#process !== undefined && !sameProcess(this.#process, sessionOrder)
+    const error = restarted
+      ? new MeshError(ErrorReason.PEER_RESTARTED, 'the other peer restarted', { retryable: true })
+      : new MeshError(ErrorReason.LINK_CLOSED, why, { retryable: true })
+    this.linked?.close(error)
+    if (!restarted) return
+    this.#process = sessionOrder
     for (const { handle } of this.#wants) handle.restarted(this)
   }
 

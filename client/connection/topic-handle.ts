@@ -37,6 +37,6 @@ export interface TopicHandle {
   channel(connection: PeerConnection, channel: LinkChannel): void
   /** Path, round-trip time or state of the connection changed. */
   changed(connection: PeerConnection): void
-  /** The other peer's process is a new one: what the old one had not acknowledged is lost. */
+  /** The other peer's process is a new one: what the old one had not acknowledged is undelivered, and its sends have failed. */
   restarted(connection: PeerConnection): void
 }

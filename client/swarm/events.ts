@@ -16,7 +16,7 @@ export interface SwarmEvents extends Record<string, unknown> {
   path: Peer
   /** A peer opened a named channel. Without a listener the channel is refused. */
   channel: Channel
-  /** A peer's process restarted: what it had not acknowledged is lost. */
+  /** A peer's process restarted: sends that the old one had not acknowledged have rejected with PEER_RESTARTED. */
   restart: Peer
   status: SwarmStatus
   /** Something failed that no call reports: a record was refused, a request handler threw, the session was taken over. */

@@ -30,6 +30,13 @@ export type PeerPath = 'none' | 'relay' | 'direct'
 export interface PeerEvents extends Record<string, unknown> {
   /** Messages travel another way from now on. */
   path: PeerPath
+  /** The peer is another process now, and knows nothing of what the old one knew. */
+  restart: PeerRestart
+}
+
+export interface PeerRestart {
+  /** Sends and requests that the old process had not acknowledged. Each has rejected with PEER_RESTARTED. */
+  readonly undelivered: number
 }
 
 /** What a peer needs from its swarm. */
@@ -66,6 +73,8 @@ export class Peer {
   #messages: LinkChannel | undefined
   readonly #wait: LinkWait
   readonly #events = new Emitter<PeerEvents>(throwLater)
+  /** Sends and requests that wait for the other side. */
+  #unacknowledged = 0
 
   /** Peers are made by their swarm. */
   constructor(context: PeerContext, record: VerifiedRecord) {
@@ -109,12 +118,12 @@ export class Peer {
 
   /**
    * Sends one message, up to 16 MiB. Resolves when the peer's SDK has it, in order; messages of one sender never overtake
-   * each other. Rejects with MESSAGE_TOO_LARGE, PEER_LEFT, ABORTED, LINK_TIMEOUT (no link within 15 s), or LINK_CLOSED when the
-   * link ended first: then it is not known whether the message arrived.
+   * each other. Rejects with MESSAGE_TOO_LARGE, PEER_LEFT, ABORTED, LINK_TIMEOUT (no link within 15 s), or, when the link ended
+   * first, with PEER_RESTARTED or LINK_CLOSED: then it is not known whether the message arrived.
    */
   async send(data: MessageData, options: SendOptions = {}): Promise<void> {
     const bytes = encodeMessage(data)
-    await this.#wait.run(options.signal, () => this.#messageChannel().sendMessage(bytes, options))
+    await this.#wait.run(options.signal, () => this.#counted(this.#messageChannel().sendMessage(bytes, options)))
   }
 
   /**
@@ -131,7 +140,7 @@ export class Peer {
     const signal = options.signal ? AbortSignal.any([options.signal, deadline.signal]) : deadline.signal
     try {
       const bytes = encodeMessage(data)
-      return await this.#wait.run(signal, () => this.#exchange(bytes, signal))
+      return await this.#wait.run(signal, () => this.#counted(this.#exchange(bytes, signal)))
     } finally {
       timer.cancel()
     }
@@ -204,6 +213,11 @@ export class Peer {
     return true
   }
 
+  /** @internal The peer's process is a new one; the link with the old one has failed what was on it. */
+  restarted(): void {
+    this.#events.emit('restart', { undelivered: this.#unacknowledged })
+  }
+
   /** @internal True while there is a link with this swarm on it. */
   get attached(): boolean {
     return this.#attached
@@ -225,6 +239,16 @@ export class Peer {
     } catch (error) {
       channel.reset(MeshError.from(error))
       throw signal.aborted ? abortError(signal) : error
+    }
+  }
+
+  /** Counts the call until after it has settled, in the turn that comes then. */
+  async #counted<T>(call: Promise<T>): Promise<T> {
+    this.#unacknowledged++
+    try {
+      return await call
+    } finally {
+      this.#unacknowledged--
     }
   }
 

@@ -128,7 +128,9 @@ export class Roster {
 
   onRestarted(connection: PeerConnection): void {
     const peer = this.#joined.get(connection.id)
-    if (peer) this.#options.emit('restart', peer)
+    if (!peer) return
+    peer.restarted()
+    this.#options.emit('restart', peer)
   }
 
   /** The swarm was closed: whatever waits for a peer fails. */

@@ -12,6 +12,7 @@ const WORDS: Partial<Record<ErrorReason, string>> = {
   [ErrorReason.IDENTITY_UNAVAILABLE]:
     'This browser does not let the page keep a key (private mode, or storage is blocked).',
   [ErrorReason.PEER_LEFT]: 'They left the party.',
+  [ErrorReason.PEER_RESTARTED]: 'They started again before it arrived.',
   [ErrorReason.PEER_ASLEEP]: 'They are not answering; their device may be asleep.',
   [ErrorReason.RECIPIENT_ABSENT]: 'They are not reachable right now.',
   [ErrorReason.LINK_TIMEOUT]: 'The connection to them could not be made in time.',
