@@ -12,6 +12,9 @@ async function run(...args: string[]) {
     stdout,
     stderr,
     env: {},
+    execPath: 'node',
+    execArgv: [],
+    argv: ['node', 'mesh'],
     exit: (code: number) => {
       throw new Error(`exited with ${code}`)
     },
@@ -20,7 +23,7 @@ async function run(...args: string[]) {
   return { code, stdout, stderr, out: stdout.text, err: stderr.text }
 }
 
-const COMMANDS = ['serve', 'chat', 'peers', 'send', 'receive', 'id']
+const COMMANDS = ['serve', 'cluster', 'chat', 'peers', 'send', 'receive', 'id']
 
 describe('help', () => {
   test.each([['--help'], ['-h'], ['help']])('mesh %s shows every command and exits with 0', async (...args) => {

@@ -15,10 +15,20 @@ export interface CliProcess extends SignalSource {
   readonly stdout: NodeJS.WritableStream & TextStream
   readonly stderr: TextStream
   readonly env: Readonly<Record<string, string | undefined>>
+  readonly execPath: string
+  readonly execArgv: readonly string[]
+  readonly argv: readonly string[]
 }
 
 const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
   ['serve', { summary: 'run a signaling server', load: async () => (await import('./commands/serve.ts')).serve }],
+  [
+    'cluster',
+    {
+      summary: 'run several servers that work as one, and watch them',
+      load: async () => (await import('./commands/cluster.ts')).cluster,
+    },
+  ],
   [
     'chat',
     { summary: 'join a party and talk in the terminal', load: async () => (await import('./commands/chat.ts')).chat },
@@ -100,8 +110,10 @@ async function runCommand(name: string, rest: readonly string[], output: Output,
   }
   const input = parseInput(rest, rulesOf(name, command))
   const interrupts = new Interrupts(host)
+  const { stdin, stdout, env, execPath, execArgv, argv } = host
+  const program = [execPath, ...execArgv, ...argv.slice(1, 2)]
   try {
-    return await command.run({ input, output, stdin: host.stdin, stdout: host.stdout, env: host.env, interrupts })
+    return await command.run({ input, output, stdin, stdout, env, program, interrupts })
   } finally {
     interrupts.dispose()
   }

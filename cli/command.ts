@@ -11,6 +11,8 @@ export interface CommandContext {
   /** For prompts; everything else goes through `output`. */
   readonly stdout: NodeJS.WritableStream
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Runs this program again, followed by a command. */
+  readonly program: readonly string[]
   /** Ctrl+C and SIGTERM. */
   readonly interrupts: Interrupts
 }

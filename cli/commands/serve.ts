@@ -67,7 +67,10 @@ export const serve: Command = {
 
 /** Resolves at Ctrl+C, at SIGTERM and, where that was asked for, at the end of stdin. */
 async function untilStopped({ input, stdin, interrupts }: CommandContext): Promise<void> {
-  if (input.flag('until-eof')) stdin.once('close', () => interrupts.trigger('SIGTERM')).resume()
+  const onEnd = (): void => {
+    if (!interrupts.signal.aborted) interrupts.trigger('SIGTERM')
+  }
+  if (input.flag('until-eof')) stdin.once('close', onEnd).resume()
   await new Promise<void>((resolve) => {
     if (interrupts.signal.aborted) resolve()
     else interrupts.signal.addEventListener('abort', () => resolve(), { once: true })

@@ -6,6 +6,7 @@ export interface TextStream {
   write(text: string): unknown
   readonly isTTY?: boolean
   readonly columns?: number
+  readonly rows?: number
 }
 
 /** A line that stays at the bottom of the screen: the prompt of a chat, a progress bar. */
@@ -28,6 +29,7 @@ export interface OutputOptions {
 export type EventFields = Readonly<Record<string, unknown>>
 
 const DEFAULT_COLUMNS = 80
+const DEFAULT_ROWS = 24
 
 /**
  * Everything a command says. Each thing is said once, as an event with fields and as a line for people; `--json` decides
@@ -62,6 +64,10 @@ export class Output {
 
   get columns(): number {
     return this.#stdout.columns ?? DEFAULT_COLUMNS
+  }
+
+  get rows(): number {
+    return this.#stdout.rows ?? DEFAULT_ROWS
   }
 
   /** A result: `{"event":name,...fields}`, or the text; an undefined text is for programs only. */

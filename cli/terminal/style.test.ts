@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { makeStyle, printable, printableLines, shortPeerId, wrap } from './style.ts'
+import { clip, makeStyle, printable, printableLines, shortPeerId, wrap } from './style.ts'
 
 describe('colours', () => {
   test('are used on a terminal', () => {
@@ -49,4 +49,11 @@ test('shortPeerId keeps both ends of an id', () => {
 
 test('wrap breaks at blanks and leaves long words whole', () => {
   expect(wrap('one two three incomprehensible', 8)).toBe('one two\nthree\nincomprehensible')
+})
+
+test('a line is clipped by what it shows, and its colours end with it', () => {
+  const { good } = makeStyle(true, {})
+  expect(clip(good('abc'), 2)).toBe('\u001b[32mab\u001b[39m')
+  expect(clip(`x${good('–y')}z`, 3)).toBe('x\u001b[32m–y\u001b[39m')
+  expect(clip('abc', 3)).toBe('abc')
 })

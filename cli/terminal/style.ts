@@ -77,3 +77,15 @@ export function printableLines(text: string, indent: string): string {
 export function shortPeerId(id: string): string {
   return id.length <= 16 ? id : `${id.slice(0, 10)}…${id.slice(-4)}`
 }
+
+/** The part of a line that fits into `columns`. Colours take no room, and end with the line. */
+export function clip(line: string, columns: number): string {
+  let shown = 0
+  let cut = ''
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes of a terminal begin with one.
+  for (const [piece] of line.matchAll(/\u001b\[\d+m|./gu)) {
+    if (!piece.startsWith('\u001b') && ++shown > columns) continue
+    cut += piece
+  }
+  return cut
+}
