@@ -46,9 +46,11 @@ export function createDomain(options: DomainOptions): Domain {
       memberships.onSessionEnd(session, end)
       router.onSessionEnd(session, end)
     },
+    onStreamless: (session) => memberships.onStreamless(session),
     onStreamEnded: (ending) => options.onStreamEnded?.(ending),
   })
   const memberships = new Memberships({ backplane, sessions, limits, clock })
+  backplane.onOutranked((peer, order) => memberships.onOutranked(peer, order))
   const router = new Router({ backplane, sessions, limits, clock })
   const close = async (): Promise<void> => {
     for (const session of [...sessions]) sessions.end(session, { kind: 'stopped' })

@@ -28,6 +28,13 @@ export type Arrival = 'delivered' | 'held' | 'absent' | MeshError
 /** What became of an envelope elsewhere. `unanswered`: it may have arrived, nobody said so in time. */
 export type RemoteDelivery = Arrival | 'unanswered'
 
+/** The part of a server that takes envelopes from others. */
+export interface EnvelopeTaker {
+  receive(envelope: RoutedEnvelope): Arrival
+  /** Whether something is held for a member of the topic: its changes matter although nobody here is a member. */
+  awaits(topicKey: ByteKey): boolean
+}
+
 /** The part of the directory that everybody may read. */
 export type MembersView = Pick<Directory, 'get' | 'sessionOf' | 'departedAtMs' | 'memberCount' | 'sample' | 'page'>
 
@@ -59,7 +66,9 @@ export interface Backplane {
   /** Hands an envelope to another server that has the recipient; undefined when no server is known to. */
   send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined
   /** Names who takes what other servers send here. Set once, before the first can come. */
-  onEnvelope(arrive: (envelope: RoutedEnvelope) => Arrival): void
+  onEnvelope(taker: EnvelopeTaker): void
+  /** Calls `listener` when a peer of this server has a newer session, of that order, at another one. Set once. */
+  onOutranked(listener: (peer: ByteKey, order: bigint) => void): void
   /** Stops timers and leaves the other servers. Idempotent. */
   close(): Promise<void>
 }

@@ -52,6 +52,10 @@ export class LocalBackplane implements Backplane {
     // Nobody else sends here.
   }
 
+  onOutranked(): void {
+    // Nor does a peer of this server have another.
+  }
+
   async close(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined

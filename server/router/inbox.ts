@@ -18,6 +18,8 @@ export class Inboxes {
   readonly #limits: ServerLimits
   readonly #clock: Clock
   readonly #inboxes = new Map<ByteKey, Set<Held>>()
+  /** How many envelopes wait in each topic. */
+  readonly #topics = new Map<ByteKey, number>()
   #bytes = 0
   #count = 0
 
@@ -36,6 +38,11 @@ export class Inboxes {
     return this.#inboxes.has(recipient)
   }
 
+  /** Whether something waits for anybody in a topic. */
+  hasTopic(topicKey: ByteKey): boolean {
+    return this.#topics.has(topicKey)
+  }
+
   /** False when there is no room, or the envelope may not be held. */
   hold(envelope: RoutedEnvelope): boolean {
     const { ttlMs, to, bytes } = envelope
@@ -46,8 +53,7 @@ export class Inboxes {
     const held: Held = { envelope, expiresAtMs, timer: this.#clock.schedule(ttlMs, () => this.#drop(held)) }
     if (inbox === undefined) this.#inboxes.set(to, new Set([held]))
     else inbox.add(held)
-    this.#bytes += bytes.byteLength
-    this.#count += 1
+    this.#add(envelope, 1)
     return true
   }
 
@@ -65,6 +71,7 @@ export class Inboxes {
   close(): void {
     for (const inbox of this.#inboxes.values()) for (const held of inbox) held.timer.cancel()
     this.#inboxes.clear()
+    this.#topics.clear()
     this.#bytes = 0
     this.#count = 0
   }
@@ -74,7 +81,14 @@ export class Inboxes {
     const inbox = this.#inboxes.get(held.envelope.to)
     if (inbox?.delete(held) !== true) return
     if (inbox.size === 0) this.#inboxes.delete(held.envelope.to)
-    this.#bytes -= held.envelope.bytes.byteLength
-    this.#count -= 1
+    this.#add(held.envelope, -1)
+  }
+
+  #add({ topicKey, bytes }: RoutedEnvelope, sign: 1 | -1): void {
+    this.#bytes += sign * bytes.byteLength
+    this.#count += sign
+    const inTopic = (this.#topics.get(topicKey) ?? 0) + sign
+    if (inTopic === 0) this.#topics.delete(topicKey)
+    else this.#topics.set(topicKey, inTopic)
   }
 }

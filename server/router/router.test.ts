@@ -32,7 +32,8 @@ function elsewhere(own: Backplane, send: (envelope: RoutedEnvelope) => RemoteDel
       const delivery = send(envelope)
       return delivery === undefined ? undefined : Promise.resolve(delivery)
     },
-    onEnvelope: (arrive) => own.onEnvelope(arrive),
+    onEnvelope: (taker) => own.onEnvelope(taker),
+    onOutranked: (listener) => own.onOutranked(listener),
     close: () => own.close(),
   }
 }

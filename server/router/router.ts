@@ -1,6 +1,6 @@
 import { type Clock, concatBytes, ErrorReason, MeshError, type TokenBucket } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { Arrival, Backplane, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
+import type { Arrival, Backplane, EnvelopeTaker, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import type { TopicChange } from '../directory/directory.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
@@ -36,8 +36,8 @@ const NO_STAMP = new Uint8Array()
  *  1. Size and shape, then the sender's quotas (all recipients, this recipient).
  *  2. The sender must be a member of the topic, here.
  *  3. A second envelope with the same (sender, id) is refused; an id counts once it was delivered or held.
- *  4. The session that the recipient's record names, when it is here: its queue. DELIVERED when it reads, HELD when it is
- *     between two streams; a full queue refuses (RECIPIENT_SLOW).
+ *  4. The recipient's session here, when somebody reads it or it is the newest: its queue. DELIVERED when it is read, HELD
+ *     when it is between two streams; a full queue refuses (RECIPIENT_SLOW).
  *  5. Another server that has the recipient: through the backplane.
  *  6. Nobody, but a moment ago somebody: held for `ttl_ms` when the envelope asks for it and there is room, else
  *     RECIPIENT_ABSENT.
@@ -45,7 +45,7 @@ const NO_STAMP = new Uint8Array()
  * What other servers send (`receive`) starts at 2, with members of any server, and ends at 4. What was held, and what a
  * session leaves unread when it ends, goes where its recipient appears next, as long as its ttl lasts.
  */
-export class Router {
+export class Router implements EnvelopeTaker {
   readonly #options: RouterOptions
   readonly #inboxes: Inboxes
   readonly #unwatch: () => void
@@ -54,7 +54,7 @@ export class Router {
     this.#options = options
     this.#inboxes = new Inboxes(options.limits, options.clock)
     this.#unwatch = options.backplane.watch((change) => this.#onChange(change))
-    options.backplane.onEnvelope((envelope) => this.receive(envelope))
+    options.backplane.onEnvelope(this)
   }
 
   /** Envelopes held for absent recipients. */
@@ -88,6 +88,10 @@ export class Router {
       return notMember()
     }
     return this.#arrive({ ...envelope, ttlMs: Math.min(envelope.ttlMs, limits.maxHoldMs) })
+  }
+
+  awaits(topicKey: ByteKey): boolean {
+    return this.#inboxes.hasTopic(topicKey)
   }
 
   /** A session joined a topic: what was held for it there is delivered. */
@@ -132,14 +136,17 @@ export class Router {
     return undefined
   }
 
-  /** The session an envelope is for, when it is here. */
+  /**
+   * The session an envelope is for, when it is here. One that reads comes before what the topic shows: a peer may have newer
+   * sessions elsewhere, and this is the shortest way to it.
+   */
   #recipientOf({ topicKey, to, toSession }: OutgoingEnvelope): Session | undefined {
     const { backplane, sessions } = this.#options
-    if (toSession === '') {
-      const shown = backplane.members.sessionOf(topicKey, to)
-      return shown === undefined ? undefined : sessions.get(shown)
-    }
-    return backplane.ownSessionOf(topicKey, to) === toSession ? sessions.get(toSession) : undefined
+    const own = backplane.ownSessionOf(topicKey, to)
+    if (own === undefined || (toSession !== '' && toSession !== own)) return undefined
+    const session = sessions.get(own)
+    if (session === undefined || session.streamCount > 0 || toSession !== '') return session
+    return backplane.members.sessionOf(topicKey, to) === own ? session : undefined
   }
 
   #elsewhere(sender: Session, envelope: OutgoingEnvelope): Routed {

@@ -1,13 +1,13 @@
-import type { Clock, Timer, VerifiedRecord } from '@mesh/core'
+import { type Clock, equalBytes, type Timer, type VerifiedRecord } from '@mesh/core'
 import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { Backplane } from '../backplane/backplane.ts'
-import { byteKey } from '../byte-key.ts'
+import { type ByteKey, byteKey } from '../byte-key.ts'
 import type { TopicChange } from '../directory/directory.ts'
 import { TopicViews } from '../directory/topic-views.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
 import { encodeMembersBody } from './event-codec.ts'
-import type { Session, SessionEnd } from './session.ts'
+import { ofOneProcess, type Session, type SessionEnd } from './session.ts'
 import type { SessionRegistry } from './session-registry.ts'
 
 export interface MembershipsOptions {
@@ -31,6 +31,9 @@ export interface Joined {
  *  3. A session that ends takes its memberships along: LEFT when it was closed, EXPIRED when its lease ran out. One that
  *     was replaced leaves them for `takeoverMs`, in which the newer session of the peer joins again under its own name;
  *     what it does not join leaves as TAKEN_OVER.
+ *  4. A session to which nobody is connected ends when another process of its peer has a newer one at another server: as
+ *     replaced, but what the peer has joined there is withdrawn here at once. A process may have a session at each of
+ *     several servers; none of them ends another.
  */
 export class Memberships {
   readonly #options: MembershipsOptions
@@ -85,11 +88,29 @@ export class Memberships {
       case 'expired':
         this.#withdrawAll(session, DepartureReason.EXPIRED)
         return
+      case 'moved':
+        this.#withdrawMoved(session)
+        this.#withdrawLater(session, clock, limits.takeoverMs)
+        return
       case 'replaced':
         this.#withdrawLater(session, clock, limits.takeoverMs)
         return
       case 'stopped':
         return
+    }
+  }
+
+  /** A peer that has a session here has one of this order at another server too: see 4. */
+  onOutranked(peer: ByteKey, order: bigint): void {
+    const session = this.#options.sessions.ofPeer(peer)
+    if (session?.streamCount === 0) this.#endMoved(session, order)
+  }
+
+  /** The last stream of a session stopped: see 4. */
+  onStreamless(session: Session): void {
+    for (const topicKey of session.topics.keys()) {
+      const order = this.#orderElsewhere(session, topicKey)
+      if (order !== undefined && this.#endMoved(session, order)) return
     }
   }
 
@@ -129,6 +150,28 @@ export class Memberships {
   #forget(session: Session, topicKey: string): void {
     session.topics.delete(topicKey)
     this.#views.exit(topicKey, session)
+  }
+
+  /** True when `order` is that of a newer process. */
+  #endMoved(session: Session, order: bigint): boolean {
+    if (order <= session.order || ofOneProcess(order, session.order)) return false
+    this.#options.sessions.end(session, { kind: 'moved', order })
+    return true
+  }
+
+  /** The order of the session that a topic shows of this session's peer, when that is another one. */
+  #orderElsewhere(session: Session, topicKey: ByteKey): bigint | undefined {
+    const shown = this.#options.backplane.members.get(topicKey, session.peer)?.record
+    return shown === undefined || equalBytes(shown.sessionId, session.id) ? undefined : shown.sessionOrder
+  }
+
+  #withdrawMoved(session: Session): void {
+    for (const topicKey of [...session.topics.keys()]) {
+      const order = this.#orderElsewhere(session, topicKey)
+      if (order === undefined || order <= session.order) continue
+      this.#options.backplane.withdraw(topicKey, session.peer, session.id, DepartureReason.TAKEN_OVER)
+      session.topics.delete(topicKey)
+    }
   }
 
   #withdrawLater(session: Session, clock: Clock, delayMs: number): void {

@@ -12,6 +12,8 @@ export interface SessionRegistryOptions {
   readonly random: Random
   /** Called after a session ended, whatever the reason. */
   readonly onEnd: (session: Session, end: SessionEnd) => void
+  /** Called when the last stream of a live session stopped. */
+  readonly onStreamless: (session: Session) => void
   /** Called when the server ended a stream. */
   readonly onStreamEnded: (ending: StreamEnding) => void
 }
@@ -58,6 +60,11 @@ export class SessionRegistry {
     return this.#byId.get(id)
   }
 
+  /** The live session of a peer. */
+  ofPeer(peer: ByteKey): Session | undefined {
+    return this.#byPeer.get(peer)
+  }
+
   [Symbol.iterator](): IterableIterator<Session> {
     return this.#byId.values()
   }
@@ -85,7 +92,7 @@ export class SessionRegistry {
       throw limitError('maxSessions', limits.maxSessions, { value: this.#byId.size, retryable: true })
     }
     if (previous !== undefined) this.end(previous, { kind: 'replaced', order })
-    const session = new Session({
+    const session: Session = new Session({
       id: random.bytes(SESSION_ID_BYTES),
       peerKey,
       order,
@@ -93,7 +100,7 @@ export class SessionRegistry {
       clock,
       sentIds: this.#sentIds.take(byteKey(peerKey)),
       onLeaseExpired: (expired) => this.end(expired, { kind: 'expired' }),
-      onStream: (what, ending) => this.#onStream(what, ending),
+      onStream: (what, ending) => this.#onStream(session, what, ending),
     })
     this.#byId.set(session.key, session)
     this.#byPeer.set(session.peer, session)
@@ -114,9 +121,10 @@ export class SessionRegistry {
     this.#options.onEnd(session, end)
   }
 
-  #onStream(what: 'started' | 'stopped', ending: StreamEnding | undefined): void {
+  #onStream(session: Session, what: 'started' | 'stopped', ending: StreamEnding | undefined): void {
     this.#streamCount += what === 'started' ? 1 : -1
     if (ending !== undefined) this.#options.onStreamEnded(ending)
     if (this.#streamCount === 0) this.#noStreamsLeft?.()
+    if (session.streamCount === 0 && session.end === undefined) this.#options.onStreamless(session)
   }
 }

@@ -223,8 +223,8 @@ export class Session {
 
   #detach(stream: SessionStream): void {
     this.#streams.delete(stream)
-    this.#options.onStream('stopped', stream.ending)
     if (this.#streams.size === 0 && this.#end === undefined) this.#startLease()
+    this.#options.onStream('stopped', stream.ending)
   }
 
   #startLease(): void {
@@ -236,6 +236,11 @@ export class Session {
 
 /** Recipients whose pair quota one session remembers: at 50 messages a second, 20 s of different ones. */
 const MAX_PAIRS = 1_024
+
+/** Whether one process of a peer opened both sessions: the upper 44 bits of an order name it (SessionProof.session_order). */
+export function ofOneProcess(order: bigint, other: bigint): boolean {
+  return order >> 20n === other >> 20n
+}
 
 /** The error a call of an ended session gets, and a stream ends with. */
 export function sessionEndError(end: SessionEnd): MeshError {
