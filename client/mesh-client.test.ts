@@ -178,7 +178,13 @@ describe('a closed swarm', () => {
     swarm.on('status', (status) => log.push(status))
     network.signaling.inject(parsePeerId(swarm.id), {
       case: 'notice',
-      value: { $typeName: 'mesh.signal.v1.NoticeEvent', kind: 2, deadlineMs: 0, successor: '' },
+      value: {
+        $typeName: 'mesh.signal.v1.NoticeEvent',
+        kind: 2,
+        deadlineMs: 0,
+        successor: '',
+        successorKey: new Uint8Array(0),
+      },
     })
     await clock.advance(2_000)
     expect(log).toEqual(['SESSION_REPLACED', 'closed'])

@@ -39,6 +39,8 @@ export interface ServerOptions {
   readonly federation?: FederationOptions
   /** Server named to clients when this one drains, for example "https://other.example". */
   readonly successor?: string
+  /** Its Ed25519 public key, 32 bytes: clients that were not configured with the successor move there only if it has this key. */
+  readonly successorKey?: Uint8Array
   /** How long `close` lets streams finish, in ms. Default 5,000. */
   readonly drainMs?: number
   /** Gets one entry per event an operator needs. Default: nothing is logged; see `jsonLogger`. */
@@ -64,6 +66,7 @@ export interface ResolvedOptions {
   readonly metrics: boolean | undefined
   readonly federation: FederationOptions | undefined
   readonly successor: string
+  readonly successorKey: Uint8Array
   readonly drainMs: number
   readonly log: Logger
   readonly clock: Clock
@@ -99,6 +102,7 @@ export function resolveOptions(options: ServerOptions): ResolvedOptions {
     metrics: options.metrics,
     federation: federation && checkFederation(federation, limits, key?.publicKey),
     successor: options.successor ?? '',
+    successorKey: options.successorKey ?? new Uint8Array(0),
     drainMs,
     log: options.log ?? silentLogger,
     clock: options.clock ?? systemClock,

@@ -207,9 +207,10 @@ export class RunningServer {
 
   #announceDrain(drainMs: number): void {
     const kind = NoticeKind.DRAINING
-    const { successor } = this.#options
+    const { successor, successorKey } = this.#options
     const detail = draining(drainMs).toDetail()
-    const body = encodeEventBody({ case: 'notice', value: { kind, deadlineMs: drainMs, successor, detail } })
+    const value = { kind, deadlineMs: drainMs, successor, successorKey, detail }
+    const body = encodeEventBody({ case: 'notice', value })
     for (const session of this.#domain.sessions) session.notify(kind, body)
   }
 

@@ -8,7 +8,7 @@ import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { ErrorReason, generateSigningKey, systemRandom, VirtualClock } from '@mesh/core'
 import { Health, HealthCheckResponse_ServingStatus as Status } from '@mesh/protocol/grpc/health/v1/health_pb'
 import { FederationService } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import { NoticeKind } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { NoticeKind, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { createServer, type LogLevel } from '@mesh/server'
 import { describe, expect, test } from 'vitest'
 import { refusalOf } from './testing/reason-of.ts'
@@ -115,6 +115,24 @@ describe('draining', () => {
     stream.cancel()
     await closing
     expect(performance.now() - started).toBeLessThan(10_000)
+  })
+
+  test('lets clients finish: what they send still arrives, and they can say goodbye', async () => {
+    const { server, origin } = await serve({
+      successor: 'https://next.example',
+      successorKey: new Uint8Array(32).fill(7),
+    })
+    const topic = systemRandom.bytes(32)
+    const [anna, bert] = [await TestPeer.open({ origin }), await TestPeer.open({ origin })]
+    await Promise.all([anna.join(topic), bert.join(topic)])
+    const stream = await bert.subscribe().opened()
+    const closing = server.close({ drainMs: 60_000 })
+    expect(await stream.next('notice')).toMatchObject({ successorKey: new Uint8Array(32).fill(7) })
+    const outcome = await anna.send(bert.key.publicKey, topic, Uint8Array.of(1))
+    expect(outcome.status).toBe(OutcomeStatus.DELIVERED)
+    await anna.leave(topic)
+    await bert.client.closeSession({}, bert.auth)
+    await closing
   })
 
   test('ends the streams that stay, with a last notice and UNAVAILABLE', async () => {

@@ -41,6 +41,16 @@ export function readFederation(input: Input, ca: Buffer | undefined): Federation
   throw new UsageError(`${option} says how servers work together, but none is named`, 'Name one with --federate.')
 }
 
+/** --successor-key; undefined when it is not given. */
+export function readSuccessorKey(input: Input): Uint8Array | undefined {
+  const text = input.text('successor-key')
+  const label = input.label('successor-key')
+  if (text === undefined) return undefined
+  if (input.text('successor') === undefined)
+    throw new UsageError(`${label} is the key of --successor, which is missing`)
+  return named(label, () => keyOf(text))
+}
+
 /** A key, also when the whole address was pasted. */
 function keyOf(text: string): Uint8Array {
   return text.includes('@') ? parseServerAddress(text).key : parseServerKey(text)

@@ -30,6 +30,12 @@ describe('the options of mesh serve', () => {
     expect(await read()).toEqual({ iceServers: [], limits: {} })
   })
 
+  test('hold clients to the successor’s key, which belongs to a successor', async () => {
+    const key = '5e'.repeat(32)
+    await expect(read('--successor-key', key)).rejects.toThrow('--successor, which is missing')
+    await expect(read('--successor', 'https://b', '--successor-key', 'x')).rejects.toThrow('64 hexadecimal digits')
+  })
+
   test('become the server’s own', async () => {
     const args = '--host ::1 --port 0 --drain 2s --trusted-proxies 1 --no-metrics --successor https://b.example'
     expect(

@@ -9,7 +9,7 @@ import {
 } from '@mesh/server'
 import type { Input, OptionTable } from '../args.ts'
 import { CommandError, UsageError } from '../failure.ts'
-import { FEDERATION, readFederation } from './federation-options.ts'
+import { FEDERATION, readFederation, readSuccessorKey } from './federation-options.ts'
 
 const MAX_DRAIN_MS = 3_600_000
 const MAX_PROXIES = 16
@@ -38,6 +38,7 @@ const GENERAL: OptionTable = {
   'trusted-proxies': { value: 'count', meaning: 'proxies in front that append to X-Forwarded-For', fallback: '0' },
   metrics: { meaning: 'serve /metrics and /federation; --no-metrics never does', fallback: 'on loopback only' },
   successor: { value: 'origin', meaning: 'server named to clients when this one stops' },
+  'successor-key': { value: 'key', meaning: 'its public key (64 hex), without which most clients do not go there' },
   drain: { value: 'time', meaning: 'how long streams may finish after SIGTERM or Ctrl+C', fallback: '5s' },
   log: {
     value: 'level',
@@ -139,6 +140,7 @@ export async function readServeOptions(input: Input): Promise<ServerOptions> {
     metrics: input.flag('metrics'),
     federation: readFederation(input, await readOptionalFile(input, 'federate-ca')),
     successor: input.text('successor'),
+    successorKey: readSuccessorKey(input),
     drainMs: input.durationMs('drain', { max: MAX_DRAIN_MS }),
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))

@@ -39,7 +39,7 @@ export function signalService(core: SignalCore): ServiceImpl<typeof SignalServic
     leave: (request, context) => leave(core, callOf(context), request),
     lookup: (request, context) => lookup(core, callOf(context), request),
     async sendMessage(request, context) {
-      const { session } = authenticate(core, callOf(context))
+      const { session } = authenticate(core, callOf(context), 'finish')
       if (request.envelopes.length === 0) throw noEnvelopes()
       const outcomes = await Promise.all(routeAll(core, session, request.envelopes.map(outgoingEnvelope)))
       return { outcomes: outcomes.map(outcomeMessage) }

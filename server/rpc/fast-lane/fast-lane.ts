@@ -71,7 +71,7 @@ class FastCall {
   start(): void {
     this.#response.once('close', () => this.#body.stop())
     try {
-      this.#auth = authenticate(this.#core, this.#call)
+      this.#auth = authenticate(this.#core, this.#call, this.#plain.rpc === 'SendMessage' ? 'finish' : 'begin')
     } catch (error) {
       this.#fail(error)
       return

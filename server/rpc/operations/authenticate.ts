@@ -12,13 +12,16 @@ export interface Authenticated {
 /** "authorization: Bearer <token>"; the scheme is case-insensitive (RFC 9110, section 11.1). */
 const BEARER = /^bearer +(\S+)$/i
 
+/** A draining server refuses what begins something, and answers what ends or finishes it. */
+export type CallPurpose = 'begin' | 'finish'
+
 /**
  * The live session whose token the call carries.
- * @throws MeshError DRAINING, TOKEN_MISSING, TOKEN_INVALID, ORIGIN_MISMATCH, TOKEN_EXPIRED, and for a genuine token whose
+ * @throws MeshError DRAINING (calls that begin something), TOKEN_MISSING, TOKEN_INVALID, ORIGIN_MISMATCH, TOKEN_EXPIRED, and for a genuine token whose
  * session ended SESSION_REPLACED (value: the newer order), SESSION_CLOSED or SESSION_UNKNOWN.
  */
-export function authenticate(core: SignalCore, call: Call): Authenticated {
-  refuseWhileDraining(core)
+export function authenticate(core: SignalCore, call: Call, purpose: CallPurpose = 'begin'): Authenticated {
+  if (purpose === 'begin') refuseWhileDraining(core)
   const token = BEARER.exec(call.authorization ?? '')?.[1]
   if (token === undefined) {
     throw new MeshError(ErrorReason.TOKEN_MISSING, 'this call needs "authorization: Bearer <token>" from OpenSession')

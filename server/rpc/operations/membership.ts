@@ -49,7 +49,7 @@ export async function leave(
   call: Call,
   request: LeaveRequest,
 ): Promise<MessageInitShape<typeof LeaveResponseSchema>> {
-  const { session } = authenticate(core, call)
+  const { session } = authenticate(core, call, 'finish')
   takeQuota(session.joins, 'joinsPerSecond', core.limits)
   const record = await verifyOwn(core, session, request.record, MembershipKind.LEAVE)
   return { revision: core.memberships.leave(session, record) }

@@ -67,7 +67,7 @@ export async function openSession(
 
 /** Ends the caller's session. @throws MeshError as `authenticate`. */
 export function closeSession(core: SignalCore, call: Call): void {
-  const { session } = authenticate(core, call)
+  const { session } = authenticate(core, call, 'finish')
   core.sessions.end(session, { kind: 'closed' })
 }
 
