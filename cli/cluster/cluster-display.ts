@@ -54,6 +54,7 @@ export class JsonDisplay implements ClusterDisplay {
       servers: servers.map((server) => ({
         number: server.number,
         state: server.state,
+        pid: server.pid,
         answers: server.page !== undefined,
         sessions: server.page?.stats.sessions,
         streams: streamsOf(server, servers),
