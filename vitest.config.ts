@@ -4,6 +4,8 @@ import { findChromium } from './scripts/chromium.mjs'
 
 const BROWSER_TESTS = '**/*.browser.test.ts'
 const END_TO_END_TESTS = 'test/e2e/**/*.test.ts'
+/** End to end, but without a browser. */
+const FEDERATION_TESTS = 'test/e2e/federation/*.test.ts'
 const NEVER = [...configDefaults.exclude, '**/dist/**', 'gen/**', 'test/.artifacts/**']
 
 /** No sandbox (containers, root), no GPU, and none of the calls home a fresh profile makes. */
@@ -73,7 +75,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: [END_TO_END_TESTS],
-          exclude: [...NEVER, BROWSER_TESTS],
+          exclude: [...NEVER, BROWSER_TESTS, FEDERATION_TESTS],
           globalSetup: ['test/setup/require-chromium.ts'],
           execArgv: ['--conditions=source'],
           // Real processes and pages: one file at a time keeps timings meaningful on small machines.
@@ -81,6 +83,19 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        ssr: { resolve: { conditions: ['source', 'module', 'node', 'development|production'] } },
+        test: {
+          name: 'federation',
+          include: [FEDERATION_TESTS],
+          exclude: NEVER,
+          execArgv: ['--conditions=source'],
+          fileParallelism: false, // for the same reason
+          testTimeout: 180_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

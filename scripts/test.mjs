@@ -38,7 +38,7 @@ async function lanesWithBrowser() {
   } catch (error) {
     console.error(`✗ browser lanes\n${error instanceof Error ? error.message : error}\n`)
     delete process.env.CHROME_PATH
-    return { lanes: ['--project', 'unit'], failed: 1 }
+    return { lanes: ['--project', 'unit', '--project', 'federation'], failed: 1 }
   }
 }
 

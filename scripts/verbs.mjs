@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { build } from './build.mjs'
 import { check } from './check.mjs'
+import { testFederation } from './federation-test.mjs'
 import { testPack } from './pack-test.mjs'
 import { runInForeground } from './process.mjs'
 import { test } from './test.mjs'
@@ -24,6 +25,7 @@ export const verbs = new Map([
   ['build', build],
   ['test:pack', testPack],
   ['test:long', testLong],
+  ['test:federation', testFederation],
   ['generate', tool('buf', ['generate'])],
   ['format', formatAll],
 ])

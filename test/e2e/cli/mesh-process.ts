@@ -19,8 +19,10 @@ export class MeshProcess {
   readonly #exited: Promise<number>
   #stderr = ''
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>>) {
-    this.#child = spawn(process.execPath, ['-C', 'source', MAIN, ...args], {
+  /** `launcher`: a command that runs the one after it, such as `ip netns exec NAME`. */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>>, launcher: readonly string[] = []) {
+    const [command = '', ...rest] = [...launcher, process.execPath, '-C', 'source', MAIN, ...args]
+    this.#child = spawn(command, rest, {
       env: { ...process.env, ...env },
       stdio: ['pipe', 'pipe', 'pipe'],
     })
