@@ -25,6 +25,7 @@ export const verbs = new Map([
   ['build', build],
   ['test:pack', testPack],
   ['test:long', testLong],
+  ['sim', source('test/simulation/seeds/main.ts')],
   ['test:federation', testFederation],
   ['generate', tool('buf', ['generate'])],
   ['format', formatAll],

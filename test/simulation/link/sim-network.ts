@@ -2,7 +2,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Random } from '@mesh/core'
 import { type PacketBody, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { Link, PathName } from '../../../client/link/index.ts'
-import type { SimClock } from './sim-clock.ts'
+import type { SimClock } from '../sim-clock.ts'
 
 // The paths between two links.
 //

@@ -1,7 +1,7 @@
 import type { Random } from '@mesh/core'
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { Link, LinkChannel } from '../../../client/link/index.ts'
-import type { SimClock } from './sim-clock.ts'
+import type { SimClock } from '../sim-clock.ts'
 
 // What the applications on both sides do: channels of every kind, messages of many sizes, slow readers; and the book
 // in which it is checked that everything arrives once, whole and in order.

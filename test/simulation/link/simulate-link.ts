@@ -3,7 +3,7 @@ import { type MeshError, type Random, seededRandom } from '@mesh/core'
 import type { RtcSignal } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { RtcSignalSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { DEFAULT_LINK_LIMITS, Link, type LinkLimits } from '../../../client/link/index.ts'
-import { SimClock } from './sim-clock.ts'
+import { SimClock } from '../sim-clock.ts'
 import { type Side, SimNetwork } from './sim-network.ts'
 import { SimTraffic } from './sim-traffic.ts'
 

@@ -15,6 +15,12 @@ export class SimClock implements Clock {
   #nowMs = 0
   #order = 0
   #live = 0
+  readonly #afterEvent: () => void
+
+  /** `afterEvent` is called after every event, once what it set off has come to rest. */
+  constructor(afterEvent: () => void = () => undefined) {
+    this.#afterEvent = afterEvent
+  }
 
   monotonicMs(): number {
     return this.#nowMs
@@ -53,6 +59,7 @@ export class SimClock implements Clock {
       this.#nowMs = event.dueMs
       run()
       await settle()
+      this.#afterEvent()
     }
     this.#nowMs = untilMs
     // A turn of the event loop: what still reads from a queue finishes.

@@ -1,0 +1,22 @@
+import type { Simulation } from './simulation.ts'
+
+// Each loads what it runs when it runs: a thread needs one of them only.
+
+/** Two links, the paths between them, and their applications. */
+export const linkSimulation: Simulation = {
+  name: 'link',
+  async run(seed) {
+    const { simulateLink } = await import('../link/simulate-link.ts')
+    const { violations, ending, packets, repeats, pathChanges } = await simulateLink(seed)
+    return { violations, trace: [], totals: { packets, repeats, pathChanges, [ending]: 1 } }
+  },
+}
+
+export const SIMULATIONS: readonly Simulation[] = [linkSimulation]
+
+/** @throws Error that names those there are. */
+export function simulationNamed(name: string): Simulation {
+  const found = SIMULATIONS.find((simulation) => simulation.name === name)
+  if (found !== undefined) return found
+  throw new Error(`no simulation "${name}"; there are ${SIMULATIONS.map((simulation) => simulation.name).join(', ')}`)
+}
