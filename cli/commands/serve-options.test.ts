@@ -1,10 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fromHex } from '@mesh/core'
 import { serverLimits } from '@mesh/server'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseInput } from '../args.ts'
+import { completeFromFile, toConfigFile } from '../config-file.ts'
 import { readServeOptions, SERVE_OPTIONS } from './serve-options.ts'
 
 /** RFC 8032, section 7.1, TEST 1 and TEST 2. */
@@ -22,8 +23,8 @@ beforeAll(async () => {
 
 afterAll(() => rm(directory, { recursive: true, force: true }))
 
-const read = (...args: string[]) =>
-  readServeOptions(parseInput(args, { usage: 'mesh serve', arguments: [], options: SERVE_OPTIONS }))
+const typed = (...args: string[]) => parseInput(args, { usage: 'mesh serve', arguments: [], options: SERVE_OPTIONS })
+const read = (...args: string[]) => readServeOptions(typed(...args))
 
 describe('the options of mesh serve', () => {
   test('leave everything to the server when none is given', async () => {
@@ -110,6 +111,26 @@ describe('the options of mesh serve', () => {
       realm: 'ours',
       servers: [],
     })
+  })
+
+  test('are read from the example in docs/operations.md', async () => {
+    const text = await readFile(join(import.meta.dirname, '../../docs/operations.md'), 'utf8')
+    const [, example = ''] = /```json config\n(.*?)```/s.exec(text) ?? []
+    const file = join(directory, 'server.json')
+    await writeFile(file, example)
+    await writeFile(join(directory, 'fullchain.pem'), 'chain')
+    await writeFile(join(directory, 'privkey.pem'), 'private')
+    const input = await completeFromFile(typed(), file, SERVE_OPTIONS)
+    expect(await readServeOptions(input)).toMatchObject({
+      host: '0.0.0.0',
+      port: 4600,
+      tls: { cert: Buffer.from('chain'), key: Buffer.from('private') },
+      allowedHosts: ['a.mesh.example'],
+      federation: { realm: 'mesh', servers: [{ url: 'https://b.mesh.example:4600' }] },
+      drainMs: 10_000,
+      limits: { maxSessions: 20_000 },
+    })
+    expect(JSON.parse(toConfigFile(input, SERVE_OPTIONS))).toMatchObject({ 'key-file': '/var/lib/mesh/server.key' })
   })
 
   test.each([
