@@ -79,6 +79,9 @@ async function run(context: CommandContext, layout: ClusterLayout): Promise<void
     await servers.start()
     display.ready(servers.servers)
     await show(servers, display, output.interactive ? SCREEN_MS : JSON_MS, over)
+  } catch (error) {
+    // Ctrl+C reaches the servers too: those that had not started yet never will.
+    if (!over.aborted) throw error
   } finally {
     release()
     await servers.stop()
