@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { restingClock } from '../testing/at-rest.fixture.ts'
 import { FakeServer } from './fake-server.fixture.ts'
 import { SessionOrder } from './session-order.ts'
-import { SignalClient, type SignalState } from './signal-client.ts'
+import { SignalClient } from './signal-client.ts'
+import type { SignalState } from './signal-state.ts'
 
 const ORIGIN = 'https://mesh.example'
 const NONE = new Uint8Array(0)

@@ -1,10 +1,8 @@
 import { Backoff, type Clock, ErrorReason, MeshError, type Random, type SigningKey, type Timer } from '@mesh/core'
 import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import {
-  type Envelope,
   type Event,
   type JoinResponse,
-  type MembersEvent,
   type NoticeEvent,
   NoticeKind,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
@@ -16,38 +14,7 @@ import { Outbox, type OutgoingEnvelope, type SendOutcome } from './outbox.ts'
 import { type SignalCalls, type SignalSession, signalCalls } from './session.ts'
 import { SessionKeeper } from './session-keeper.ts'
 import type { SessionOrder } from './session-order.ts'
-
-/**
- * One signaling server, for as long as the client wants it. What is wanted is a session with an open stream; the loop in
- * `#run` compares that with what is and moves, with backoff and full jitter:
- *
- *   connecting ── session opened, first event ──▶ connected
- *       ▲                                             │ stream ends, server lost, token expired
- *       └──────── backoff over ──── waiting ◀─────────┘
- *
- * and, from any state, to closed: by close(), because a newer session of the same peer took over, or because the server
- * refuses this client for good before it ever was connected.
- */
-export type SignalState =
-  | { readonly kind: 'connecting' }
-  | { readonly kind: 'connected'; readonly session: SignalSession }
-  | { readonly kind: 'waiting'; readonly error: MeshError }
-  | { readonly kind: 'closed'; readonly error: MeshError | undefined }
-
-export interface SignalEvents {
-  /** There is a new session: memberships must be joined again. Its stream is being opened meanwhile. */
-  opened(): void
-  /** The stream is up. `fresh`: for the first time in this session. */
-  connected(fresh: boolean): void
-  members(event: MembersEvent): void
-  message(envelope: Envelope): void
-  /** Events were lost: join again and compare. */
-  gap(): void
-  /** The server stops soon, or is stopping. */
-  draining(notice: NoticeEvent): void
-  /** Every change of state. */
-  state(state: SignalState): void
-}
+import type { SignalEvents, SignalState } from './signal-state.ts'
 
 export interface SignalClientOptions {
   readonly transport: SignalTransport
@@ -70,6 +37,7 @@ const HOUSEKEEPING_MS = 1_000
 const CALL_TIMEOUT_MS = 10_000
 const CLOSE_TIMEOUT_MS = 2_000
 
+/** A session with an open stream at one signaling server, for as long as the client wants it; see SignalState. */
 export class SignalClient {
   readonly origin: string
   readonly #options: SignalClientOptions
