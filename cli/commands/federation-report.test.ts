@@ -38,6 +38,12 @@ test('a server that is refused over and over is told once per reason', () => {
   ])
 })
 
+test('a server that never proved its key is refused without a name', () => {
+  const { stdout, report } = reported({ json: false })
+  report('warn', 'federation_refused', { reason: 'NODE_NOT_ALLOWED', message: 'server bb is none of ours' })
+  expect(stdout.text).toBe('Refused a server: server bb is none of ours\n')
+})
+
 test('the log of a program has everything; that of a screen what was not told already', () => {
   const program = reported()
   const screen = reported({ json: false, isTTY: true })

@@ -25,41 +25,35 @@ export function reportFederation(log: Logger, output: Output): Logger {
   const down = (server: string, channel: string, reason: string): void => {
     const open = channels.get(server)
     if (open?.size === CHANNELS) {
-      output.event(
-        'server-lost',
-        { server, reason },
-        `${output.style.warning('Lost')} server ${short(server)}: ${reason}`,
-      )
+      output.event('server-lost', { server, reason }, `${output.style.warning('Lost')} ${short(server)}: ${reason}`)
     }
     open?.delete(channel)
     if (open?.size === 0) channels.delete(server)
   }
-  const refused = (server: string, reason: string): void => {
-    if (lastRefusal.get(server) === reason) return // It calls again and again; once is enough.
+  const refused = (server: string | undefined, reason: string): void => {
+    const who = server ?? ''
+    if (lastRefusal.get(who) === reason) return // It calls again and again; once is enough.
     if (lastRefusal.size >= MAX_REFUSALS) lastRefusal.clear()
-    lastRefusal.set(server, reason)
-    output.event(
-      'server-refused',
-      { server, reason },
-      `${output.style.bad('Refused')} server ${short(server)}: ${reason}`,
-    )
+    lastRefusal.set(who, reason)
+    output.event('server-refused', { server, reason }, `${output.style.bad('Refused')} ${short(server)}: ${reason}`)
   }
 
   return (level, event, fields = {}) => {
-    const server = printable(String(fields.server ?? 'unknown'))
+    const server = fields.server === undefined ? undefined : printable(String(fields.server))
     const channel = String(fields.channel ?? '')
     const reason = printable(String(fields.message ?? fields.reason ?? 'the connection ended'))
-    if (event === 'federation_up') up(server, channel)
-    else if (event === 'federation_down') down(server, channel, reason)
-    else if (event === 'federation_refused') refused(server, reason)
+    if (event === 'federation_refused') refused(server, reason)
+    else if (event === 'federation_up' && server !== undefined) up(server, channel)
+    else if (event === 'federation_down' && server !== undefined) down(server, channel, reason)
     else return log(level, event, fields)
     if (!spared) log(level, event, fields)
   }
 }
 
-/** Enough of a key to tell servers apart on a screen. */
-function short(server: string): string {
-  return server.length > 9 ? `${server.slice(0, 8)}…` : server
+/** Enough of a key to tell servers apart on a screen; one that did not get so far as to prove its key has none. */
+function short(server: string | undefined): string {
+  if (server === undefined) return 'a server'
+  return `server ${server.length > 9 ? `${server.slice(0, 8)}…` : server}`
 }
 
 /** Servers whose last refusal is remembered; then all are forgotten and told again. */
