@@ -1,6 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
+import { compareBytes, fromHex, signingKeyFromSeed } from '@mesh/core'
 import type { Browser, Page } from 'playwright-core'
+import { expect } from 'vitest'
 import type { PagePeer } from './page/page-peer.ts'
 import type { PeerReport } from './peer-report.ts'
 import { launchChromium, openSite, type Site } from './site.ts'
@@ -49,8 +51,8 @@ export class Cast {
     return `mesh://${new URL(origin).host}/${party}`
   }
 
-  async nodePeer(party: string, seed: string = randomSeed()): Promise<E2ePeer> {
-    const child = fork(join(HERE, 'node-peer.ts'), [this.address(party), seed], { execArgv: NODE_ARGS })
+  async nodePeer(party: string, seed: string = randomSeed(), origin: string = this.origin): Promise<E2ePeer> {
+    const child = fork(join(HERE, 'node-peer.ts'), [this.address(party, origin), seed], { execArgv: NODE_ARGS })
     this.#children.add(child)
     await messageOf(child)
     let calls = 0
@@ -143,7 +145,26 @@ export async function connected(peers: readonly E2ePeer[], path: 'direct' | 'any
   )
 }
 
-/** Two seeds whose peer keys are ordered: the first one's peer offers. */
+/** Connects all directly, then lets each send one message to all: each arrives once. */
+export async function talk(...peers: E2ePeer[]): Promise<void> {
+  await until(() => connected(peers))
+  const counts = await Promise.all(peers.map((peer) => peer.send(`hello from ${peer.id}`)))
+  expect(counts).toEqual(peers.map(() => peers.length - 1))
+  for (const peer of peers) {
+    const { messages } = await peer.report()
+    const expected = peers.filter((other) => other !== peer).map(({ id }) => `${id} hello from ${id}`)
+    expect([...messages].sort()).toEqual(expected.sort())
+  }
+}
+
+/** Two seeds: the peer of the first has the lower key, so it offers. */
+export async function orderedSeeds(): Promise<[string, string]> {
+  const seeds = [randomSeed(), randomSeed()] as const
+  const [first, second] = await Promise.all(seeds.map((seed) => signingKeyFromSeed(fromHex(seed))))
+  return compareBytes(first!.publicKey, second!.publicKey) < 0 ? [seeds[0], seeds[1]] : [seeds[1], seeds[0]]
+}
+
+/** What makes a peer's key, in hexadecimal. */
 export function randomSeed(): string {
   return Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString('hex')
 }

@@ -1,6 +1,5 @@
-import { compareBytes, fromHex, signingKeyFromSeed } from '@mesh/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Cast, connected, type E2ePeer, randomSeed, until } from './cast.ts'
+import { Cast, connected, orderedSeeds, randomSeed, talk, until } from './cast.ts'
 
 /** Real servers, processes and browsers. */
 let cast: Cast
@@ -13,24 +12,6 @@ afterEach(async () => {
   await cast.end()
   expect(cast.pageErrors).toEqual([])
 })
-
-/** Two seeds: the peer of the first has the lower key, so it offers. */
-async function orderedSeeds(): Promise<[string, string]> {
-  const seeds = [randomSeed(), randomSeed()] as const
-  const [first, second] = await Promise.all(seeds.map((seed) => signingKeyFromSeed(fromHex(seed))))
-  return compareBytes(first!.publicKey, second!.publicKey) < 0 ? [seeds[0], seeds[1]] : [seeds[1], seeds[0]]
-}
-
-async function talk(...peers: E2ePeer[]): Promise<void> {
-  await until(() => connected(peers))
-  const counts = await Promise.all(peers.map((peer) => peer.send(`hello from ${peer.id}`)))
-  expect(counts).toEqual(peers.map(() => peers.length - 1))
-  for (const peer of peers) {
-    const { messages } = await peer.report()
-    const expected = peers.filter((other) => other !== peer).map(({ id }) => `${id} hello from ${id}`)
-    expect([...messages].sort()).toEqual(expected.sort())
-  }
-}
 
 describe('swarm of real peers', () => {
   it('connects two Node processes directly', async () => {
