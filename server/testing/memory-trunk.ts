@@ -27,6 +27,8 @@ export class MemoryNetwork {
   readonly #nodes = new Map<string, MemoryTrunk>()
   readonly #blocked = new Set<string>()
   readonly #ends = new Set<StreamEnd>()
+  /** Calls so far. */
+  opened = 0
 
   constructor(options: MemoryNetworkOptions) {
     this.options = { delayMs: () => 1, deadAfterMs: 4_000, windowMessages: 64, ...options }
@@ -77,10 +79,21 @@ export class MemoryNetwork {
     return count
   }
 
+  /** Streams that are open at either end. */
+  get streams(): number {
+    return new Set([...this.#ends].map((end) => end.stream)).size
+  }
+
+  /** Streams that are open and that this server opened. */
+  openedBy(url: string): number {
+    return [...this.#ends].filter((end) => end.at === url && end.isDialler).length
+  }
+
   /** @internal */
   open(from: string, to: string, events: StreamEvents): StreamEnd {
-    const here = new StreamEnd(this, from, to)
-    const there = new StreamEnd(this, to, from)
+    this.opened += 1
+    const here = new StreamEnd(this, from, to, this.opened, true)
+    const there = new StreamEnd(this, to, from, this.opened, false)
     here.other = there
     there.other = here
     here.events = events
@@ -144,6 +157,9 @@ interface Arrival {
 class StreamEnd implements TrunkStream {
   readonly at: string
   readonly to: string
+  /** The same number at both ends. */
+  readonly stream: number
+  readonly isDialler: boolean
   readonly #network: MemoryNetwork
   readonly #arrivals: Arrival[] = []
   #timer: Timer | undefined
@@ -155,8 +171,10 @@ class StreamEnd implements TrunkStream {
   /** Its server crashed. */
   gone = false
 
-  constructor(network: MemoryNetwork, at: string, to: string) {
+  constructor(network: MemoryNetwork, at: string, to: string, stream: number, isDialler: boolean) {
     this.#network = network
+    this.stream = stream
+    this.isDialler = isDialler
     this.at = at
     this.to = to
   }
