@@ -17,7 +17,7 @@ export interface MeshAddress {
   readonly party: PartyInput | undefined
 }
 
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/i
 const DEFAULT_LOOPBACK_PORT = '4600'
 
 function invalid(text: string, why: string, cause?: unknown): MeshError {
@@ -37,7 +37,7 @@ export function parseMeshAddress(text: string): MeshAddress {
   const [, scheme = '', authority = '', path = ''] = match
   if (authority.includes('@')) throw invalid(text, 'holds credentials; an address carries only host and port')
   const host = authority.replace(/:\d+$/, '').toLowerCase()
-  const loopback = LOOPBACK.test(host)
+  const loopback = isLoopbackHost(host)
   const secure = scheme === 'mesh' ? !loopback : scheme.endsWith('https')
   let url: URL
   try {
@@ -47,6 +47,11 @@ export function parseMeshAddress(text: string): MeshAddress {
   }
   if (scheme === 'mesh' && loopback && url.port === '' && !/:\d+$/.test(authority)) url.port = DEFAULT_LOOPBACK_PORT
   return { origin: url.origin, party: path === '' ? undefined : parsePath(text, path) }
+}
+
+/** True for names of this machine itself; an IPv6 address is in brackets. */
+export function isLoopbackHost(host: string): boolean {
+  return LOOPBACK.test(host)
 }
 
 function parsePath(text: string, path: string): PartyInput {

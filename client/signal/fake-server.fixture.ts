@@ -38,8 +38,8 @@ export class FakeServer {
   #grantKey: SigningKey
   #count = 0
 
-  static async create(clock: Clock): Promise<FakeServer> {
-    return new FakeServer(clock, await signingKeyFromSeed(new Uint8Array(32).fill(7)))
+  static async create(clock: Clock, seed = 7): Promise<FakeServer> {
+    return new FakeServer(clock, await signingKeyFromSeed(new Uint8Array(32).fill(seed)))
   }
 
   private constructor(clock: Clock, key: SigningKey) {
