@@ -76,16 +76,16 @@ export class Outbox {
   }
 
   /**
-   * Queues an envelope. Resolves with what the server did with it; rejects with the server's refusal, with LIMIT_EXCEEDED
+   * Queues an envelope, under an id of its own unless it has one. Resolves with what the server did with it; rejects with the server's refusal, with LIMIT_EXCEEDED
    * when the outbox is full, with UNREACHABLE after 30 s without an answer, with ABORTED, or with the error of `close`.
    */
-  send(outgoing: OutgoingEnvelope, signal?: AbortSignal): Promise<SendOutcome> {
+  send(outgoing: OutgoingEnvelope | IdentifiedEnvelope, signal?: AbortSignal): Promise<SendOutcome> {
     const size = outgoing.payload.length
     const refusal = this.#closed ?? this.#fullError(size)
     if (refusal) return Promise.reject(refusal)
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(abortError(signal))
-      const envelope = { ...outgoing, id: this.#random.bytes(16) }
+      const envelope = 'id' in outgoing ? outgoing : { ...outgoing, id: this.#random.bytes(16) }
       const entry: Entry = {
         envelope,
         expiresAtMs: this.#clock.monotonicMs() + SEND_TIMEOUT_MS,

@@ -10,7 +10,7 @@ import { abortError, delay } from '../delay.ts'
 import type { SignalTransport } from '../platform.ts'
 import { fromCallError } from './call-error.ts'
 import { authorization, runExchange, runSubscribe, type StreamContext } from './event-stream.ts'
-import { Outbox, type OutgoingEnvelope, type SendOutcome } from './outbox.ts'
+import { type IdentifiedEnvelope, Outbox, type OutgoingEnvelope, type SendOutcome } from './outbox.ts'
 import { type SignalCalls, type SignalSession, signalCalls } from './session.ts'
 import { SessionKeeper } from './session-keeper.ts'
 import type { SessionOrder } from './session-order.ts'
@@ -104,7 +104,7 @@ export class SignalClient {
   }
 
   /** See Outbox.send. */
-  send(envelope: OutgoingEnvelope, signal?: AbortSignal): Promise<SendOutcome> {
+  send(envelope: OutgoingEnvelope | IdentifiedEnvelope, signal?: AbortSignal): Promise<SendOutcome> {
     return this.#outbox.send(envelope, signal)
   }
 
