@@ -642,7 +642,9 @@ export type RoutedEnvelope = Message<"mesh.federation.v1.RoutedEnvelope"> & {
   envelope?: Envelope | undefined;
 
   /**
-   * Names this attempt in Receipts, unique per stream.
+   * Names this attempt in Receipts, unique per stream. An envelope may be sent
+   * again under another number: what arrived before, told by (from, id), is
+   * answered as it was and not delivered again.
    *
    * @generated from field: uint64 attempt = 2;
    */
@@ -698,7 +700,9 @@ export type Receipt = Message<"mesh.federation.v1.Receipt"> & {
   status: OutcomeStatus;
 
   /**
-   * ERROR_REASON_NOT_HERE sends the envelope to the next home.
+   * ERROR_REASON_NOT_HERE sends the envelope to the next home, and so does
+   * ERROR_REASON_UNREACHABLE, of a server that cannot pass it on.
+   * ERROR_REASON_NOT_MEMBER may pass: the sender's row is on its way.
    *
    * @generated from field: mesh.signal.v1.ErrorDetail error = 3;
    */

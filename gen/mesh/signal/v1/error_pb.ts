@@ -306,7 +306,8 @@ export const ErrorReason = {
   RECIPIENT_ABSENT: 61,
 
   /**
-   * The message was held and its ttl ran out.
+   * The recipient's server did not answer in time: it may have the message, and
+   * sending it again with the same id is safe.
    *
    * @generated from enum value: ERROR_REASON_RECIPIENT_TIMEOUT = 62;
    */

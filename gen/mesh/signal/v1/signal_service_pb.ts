@@ -492,8 +492,8 @@ export type Envelope = Message<"mesh.signal.v1.Envelope"> & {
   toSession: Uint8Array;
 
   /**
-   * How long the server may hold it for an absent recipient, in ms: 0 is "do
-   * not hold", at most 30,000.
+   * How long servers may hold it for an absent recipient, in ms: 0 is "do
+   * not hold", at most 30,000. Servers write what is left of it.
    *
    * @generated from field: uint32 ttl_ms = 5;
    */
@@ -933,14 +933,17 @@ export const OutcomeStatus = {
   UNSPECIFIED: 0,
 
   /**
-   * Handed to the recipient's session.
+   * Handed to the recipient's session, which has a stream. Not: read by it.
    *
    * @generated from enum value: OUTCOME_STATUS_DELIVERED = 1;
    */
   DELIVERED: 1,
 
   /**
-   * Held for an absent recipient until the envelope's ttl.
+   * Kept for the recipient: in the queue of its session, which has no stream
+   * at the moment, for as long as its lease lasts; or, when it has no session
+   * that can be reached, until the envelope's ttl. It is sent on when the
+   * recipient turns up elsewhere within the ttl.
    *
    * @generated from enum value: OUTCOME_STATUS_HELD = 2;
    */
