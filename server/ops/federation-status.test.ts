@@ -19,7 +19,16 @@ test('the state of a federation is JSON without loss', () => {
     realm: 'test',
     key: new Uint8Array(32).fill(2),
     origins: [origin],
-    neighbours: [{ key: origin.key, url: 'http://b.example:4600', directory: true, messages: false }],
+    neighbours: [
+      {
+        key: origin.key,
+        url: 'http://b.example:4600',
+        directory: true,
+        messages: false,
+        rttMs: 1.4,
+        lastError: 'UNREACHABLE: no route',
+      },
+    ],
   }
   expect(JSON.parse(renderFederation(status, gauges))).toEqual({
     federated: true,
@@ -39,7 +48,16 @@ test('the state of a federation is JSON without loss', () => {
         msSinceState: 13,
       },
     ],
-    neighbours: [{ key: 'ab'.repeat(32), url: 'http://b.example:4600', directory: true, messages: false }],
+    neighbours: [
+      {
+        key: 'ab'.repeat(32),
+        url: 'http://b.example:4600',
+        directory: true,
+        messages: false,
+        rttMs: 1,
+        lastError: 'UNREACHABLE: no route',
+      },
+    ],
   })
 })
 

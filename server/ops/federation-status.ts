@@ -23,6 +23,10 @@ export interface NeighbourStatus {
   readonly url: string | undefined
   readonly directory: boolean
   readonly messages: boolean
+  /** Round trip of the last ping, in ms; undefined where this server does not call, and before the first. */
+  readonly rttMs: number | undefined
+  /** Why a stream is down, for people. */
+  readonly lastError: string | undefined
 }
 
 /** How a server stands in its federation, right now. */
@@ -46,16 +50,24 @@ export function renderFederation(status: FederationStatus | undefined, stats: Ga
     key: toHex(key),
     stats,
     origins: origins.map((origin) => ({
-      ...origin,
       key: toHex(origin.key),
+      state: origin.state,
+      msSinceState: Math.round(origin.msSinceState),
       epoch: String(origin.epoch),
       seq: String(origin.seq),
       head: String(origin.head),
       lag: Number(lagOf(origin)),
+      rows: origin.rows,
       digest: toHex(origin.digest),
-      msSinceState: Math.round(origin.msSinceState),
     })),
-    neighbours: neighbours.map((neighbour) => ({ ...neighbour, key: toHex(neighbour.key) })),
+    neighbours: neighbours.map(({ key: server, url, directory, messages, rttMs, lastError }) => ({
+      key: toHex(server),
+      url,
+      directory,
+      messages,
+      rttMs: rttMs === undefined ? undefined : Math.round(rttMs),
+      lastError,
+    })),
   })}\n`
 }
 

@@ -18,7 +18,7 @@ const federation = {
   realm: 'test',
   key: origin.key,
   origins: [origin],
-  neighbours: [{ key: origin.key, url: undefined, directory: true, messages: false }],
+  neighbours: [{ key: origin.key, url: undefined, directory: true, messages: false, rttMs: 1, lastError: undefined }],
 }
 
 test.each([[undefined], [federation]])('metrics are valid Prometheus text with a type for every family', (status) => {
