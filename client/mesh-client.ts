@@ -70,7 +70,7 @@ export class MeshClient {
       serverKeys: options.serverKey && [options.serverKey],
       events: {
         opened: () => this.#each((swarm) => swarm.opened()),
-        connected: (fresh) => this.#onConnected(fresh),
+        connected: () => this.#onConnected(),
         members: (event) => this.#swarms.get(toHex(event.topic))?.members(event),
         message: (envelope) => this.#connections.receive(envelope),
         gap: () => this.#each((swarm) => swarm.gap()),
@@ -85,7 +85,7 @@ export class MeshClient {
       aead: platform.aead,
       rtc: options.rtc === null ? undefined : (options.rtc ?? platform.rtc),
       iceServers: () => [...(this.#signal.session?.iceServers ?? []), ...this.#extraIceServers],
-      session: () => this.#signal.session,
+      sessions: () => (this.#signal.session ? [this.#signal.session] : []),
       relayUp: () => this.#signal.state.kind === 'connected',
       send: (envelope) => this.#signal.send(envelope),
     })
@@ -158,15 +158,15 @@ export class MeshClient {
     for (const swarm of [...this.#swarms.values()]) run(swarm)
   }
 
-  #onConnected(fresh: boolean): void {
+  #onConnected(): void {
     this.#each((swarm) => swarm.connected())
-    this.#connections.signalChanged(fresh)
+    this.#connections.signalChanged()
   }
 
   #onSignalState(state: SignalState): void {
     if (state.kind === 'waiting') {
       this.#each((swarm) => swarm.disconnected())
-      this.#connections.signalChanged(false)
+      this.#connections.signalChanged()
     }
     if (state.kind === 'closed' && state.error) {
       const { error } = state

@@ -106,8 +106,8 @@ export class Approach {
       connectionId: context.random.bytes(16),
       previousConnectionId,
       seq: context.nextSignalSeq(),
-      send: (toSession, payload) => {
-        context.send(peerKey, handle.topic, toSession, payload).catch((error: MeshError) => {
+      send: (payload) => {
+        context.send(peerKey, handle.topic, payload).catch((error: MeshError) => {
           failure = error
           onError(error)
         })

@@ -21,7 +21,10 @@ export interface ConnectionContext {
    * while the other side remembers what it has seen of this session.
    */
   readonly nextSignalSeq: () => bigint
-  readonly send: (to: Uint8Array, topic: Uint8Array, toSession: Uint8Array, payload: Uint8Array) => Promise<unknown>
+  /** True while a session of this peer has that id, at whatever server: what is sealed to it can be opened. */
+  readonly holds: (sessionId: Uint8Array) => boolean
+  /** Sends to any session of the peer: what is meant for one is sealed to it. */
+  readonly send: (to: Uint8Array, topic: Uint8Array, payload: Uint8Array) => Promise<unknown>
   /** Waits for a turn to hold an RTC attempt. */
   readonly rtcTurn: () => Promise<() => void>
   /** Waits for a turn to open a link. */

@@ -1,6 +1,16 @@
 import { fromBinary } from '@bufbuild/protobuf'
-import { compareBytes, ErrorReason, MeshError, openSignal, ReplayWindow, toHex, type VerifiedRecord } from '@mesh/core'
+import {
+  compareBytes,
+  ErrorReason,
+  equalBytes,
+  MeshError,
+  openSignal,
+  ReplayWindow,
+  toHex,
+  type VerifiedRecord,
+} from '@mesh/core'
 import { type PeerPayload, PeerPayloadSchema, type SealedSignal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import type { SessionLimits } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { OutgoingEnvelope } from '../signal/outbox.ts'
 import type { SignalSession } from '../signal/session.ts'
@@ -11,12 +21,13 @@ import type { TopicHandle } from './topic-handle.ts'
 import { Turns } from './turns.ts'
 
 /**
- * All connections of one client: at most one per peer. Takes the envelopes the server delivers, opens the sealed signals in
+ * All connections of one client: at most one per peer. Takes the envelopes the servers deliver, opens the sealed signals in
  * them, and gives each to its connection; every byte here comes from a stranger until a seal or a packet has opened.
  */
 export interface ConnectionsOptions
   extends Pick<ConnectionContext, 'clock' | 'random' | 'key' | 'rtc' | 'aead' | 'iceServers' | 'relayUp'> {
-  readonly session: () => SignalSession | undefined
+  /** Own sessions, one per server. */
+  readonly sessions: () => readonly SignalSession[]
   readonly send: (envelope: OutgoingEnvelope) => Promise<unknown>
 }
 
@@ -56,11 +67,12 @@ export class Connections {
       rtc: options.rtc,
       aead: options.aead,
       iceServers: options.iceServers,
-      limits: () => options.session()?.limits,
+      limits: () => tightest(options.sessions()),
       relayUp: options.relayUp,
       handle: (name) => this.#handles.get(name),
       nextSignalSeq: () => ++this.#lastSeq,
-      send: (to, topic, toSession, payload) => options.send({ to, topic, toSession, payload, ttlMs: HOLD_MS }),
+      holds: (sessionId) => options.sessions().some(({ id }) => equalBytes(id, sessionId)),
+      send: (to, topic, payload) => options.send({ to, topic, payload, ttlMs: HOLD_MS }),
       rtcTurn: () => attempts.take(),
       linkTurn: () => links.take(),
       closing: (ended) => {
@@ -98,8 +110,8 @@ export class Connections {
   }
 
   /** See PeerConnection.signalChanged. */
-  signalChanged(newSession: boolean): void {
-    for (const connection of [...this.#peers.values()]) connection.signalChanged(newSession)
+  signalChanged(): void {
+    for (const connection of [...this.#peers.values()]) connection.signalChanged()
   }
 
   /** Takes one envelope. Never throws: what cannot be read is dropped and counted. */
@@ -126,7 +138,9 @@ export class Connections {
 
   async #receiveSignal(envelope: Envelope, sealed: SealedSignal): Promise<void> {
     const handle = this.#handles.get(toHex(envelope.topic))
-    const session = this.#options.session()
+    const sessions = this.#options.sessions()
+    // Whichever server brought it. To none of them: the first one says what is wrong with it.
+    const session = sessions.find(({ keyId }) => equalBytes(keyId, sealed.keyId)) ?? sessions[0]
     const self = handle?.self()
     if (!handle || !session || !self)
       throw new MeshError(ErrorReason.NOT_MEMBER, 'a signal for a topic that is not joined')
@@ -180,6 +194,14 @@ export class Connections {
   #drop(error: MeshError): void {
     this.dropped[error.reasonName] = (this.dropped[error.reasonName] ?? 0) + 1
   }
+}
+
+/** The limits of the server that allows a pair the least: what it takes, every server takes. */
+function tightest(sessions: readonly SignalSession[]): SessionLimits | undefined {
+  const rate = (limits: SessionLimits | undefined) => limits?.pairMessagesPerSecond || Number.POSITIVE_INFINITY
+  return sessions
+    .map(({ limits }) => limits)
+    .reduce((least, limits) => (rate(limits) < rate(least) ? limits : least), undefined)
 }
 
 function decodePayload(bytes: Uint8Array): PeerPayload['payload'] {

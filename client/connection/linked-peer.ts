@@ -136,7 +136,7 @@ export class LinkedPeer {
     const topic = topicForRelay() ?? this.#lastTopic
     this.#lastTopic = topic
     if (!topic) throw new MeshError(ErrorReason.RECIPIENT_ABSENT, 'the peer is in no topic of ours any more')
-    await context.send(connection.key, topic, ANY_SESSION, payload)
+    await context.send(connection.key, topic, payload)
   }
 
   #onClosed({ context, onClosed, connection }: LinkedPeerOptions, error: MeshError): void {
@@ -147,5 +147,3 @@ export class LinkedPeer {
     for (const handle of attached) handle.detached(connection, error)
   }
 }
-
-const ANY_SESSION = new Uint8Array(0)

@@ -17,7 +17,7 @@ export interface OutgoingCallOptions {
   /** The connection whose keys this call replaces; empty for a new link. */
   readonly previousConnectionId: Uint8Array
   readonly seq: bigint
-  readonly send: (toSession: Uint8Array, payload: Uint8Array) => void
+  readonly send: (payload: Uint8Array) => void
   readonly onTimeout: () => void
 }
 
@@ -92,10 +92,10 @@ export class OutgoingCall {
   }
 
   #repeat(): void {
-    const { clock, remote, send, onTimeout } = this.#options
+    const { clock, send, onTimeout } = this.#options
     if (this.#ended || !this.#sealed) return
     if (clock.monotonicMs() - this.#startedAtMs >= CALL_TIMEOUT_MS) return onTimeout()
     this.#timer = clock.schedule(REPEAT_MS, () => this.#repeat())
-    send(remote.record.sessionId, this.#sealed.payload)
+    send(this.#sealed.payload)
   }
 }

@@ -120,13 +120,12 @@ export class PeerConnection {
     this.#reconcile()
   }
 
-  /** The signaling connection came up, went down, or got a new session. */
-  signalChanged(newSession: boolean): void {
-    if (newSession) {
-      this.#signals.forgetReply()
-      this.#rekeying?.abandon()
-      this.#approach.endCall()
-    }
+  /** A signaling connection came up, went down, or got a new session: nobody can answer to a session that is gone. */
+  signalChanged(): void {
+    const isGone = (call: OutgoingCall | undefined) => call && !this.#context.holds(call.self.session.id)
+    this.#signals.sessionsChanged()
+    if (isGone(this.#rekeying?.call)) this.#rekeying?.abandon()
+    if (isGone(this.#approach.call)) this.#approach.endCall()
     this.#reconcile()
   }
 

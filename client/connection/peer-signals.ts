@@ -1,5 +1,6 @@
 import { ErrorReason, equalBytes, type LinkKeys, MeshError, type VerifiedRecord } from '@mesh/core'
 import type { Hello, HelloReply, Knock, Refusal, Signal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
+import { sameProcess } from '../signal/session-order.ts'
 import type { ConnectionContext } from './connection-context.ts'
 import { linkKeys, requireOwnRecord, sealTo } from './handshake.ts'
 import type { LinkedPeer } from './linked-peer.ts'
@@ -45,7 +46,8 @@ export interface AnsweredHello {
 interface SentReply {
   readonly connectionId: Uint8Array
   readonly handle: TopicHandle
-  readonly toSession: Uint8Array
+  /** Own session it answers for. */
+  readonly fromSession: Uint8Array
   readonly payload: Uint8Array
 }
 
@@ -84,9 +86,14 @@ export class PeerSignals {
     return this.#queue.pending > 1
   }
 
-  /** Forgets the reply that would be repeated: its link is over, or it came from an older session of ours. */
+  /** Forgets the reply that would be repeated: its link is over. */
   forgetReply(): void {
     this.#reply = undefined
+  }
+
+  /** Forgets the reply that would be repeated if it came from a session that is gone. */
+  sessionsChanged(): void {
+    if (this.#reply && !this.#options.context.holds(this.#reply.fromSession)) this.forgetReply()
   }
 
   /** Higher key: asks for a Hello. */
@@ -129,7 +136,7 @@ export class PeerSignals {
     const keys = await linkKeys(self, record, 'higher', connectionId, exports, context.aead)
     // The link ended, or the swarm was left, while this was computed: the caller calls again.
     if (!this.#isWanted(handle) || linkFor(previousConnectionId) !== replaces) return
-    this.#reply = { connectionId, handle, toSession: record.record.sessionId, payload: reply.payload }
+    this.#reply = { connectionId, handle, fromSession: self.session.id, payload: reply.payload }
     this.#sendReply(this.#reply)
     called({ handle, record, connectionId, previousConnectionId, keys }, replaces)
   }
@@ -169,9 +176,7 @@ export class PeerSignals {
     const record = await handle.verify(signed)
     requireOwnRecord(signal, record)
     const known = this.#options.known(handle)
-    // A signal of an older session, held by the server or overtaken by the directory.
-    if (known && known.record.seq > record.record.seq && !equalBytes(known.record.sessionId, record.record.sessionId))
-      return undefined
+    if (known && isOutdated(handle, record, known)) return undefined
     if (handle.accepts(record)) return record
     const error = new MeshError(ErrorReason.LINK_REFUSED, 'this side has no room for another peer').toDetail()
     const body: Signal['body'] = { case: 'refusal', value: { $typeName: 'mesh.peer.v1.Refusal', error } }
@@ -185,7 +190,7 @@ export class PeerSignals {
     if (!self) return
     const { context, peerKey } = this.#options
     const { payload } = await sealTo(self, to, context.nextSignalSeq(), connectionId, body)
-    await context.send(peerKey, handle.topic, to.record.sessionId, payload)
+    await context.send(peerKey, handle.topic, payload)
   }
 
   #repeatReply(signal: Signal): void {
@@ -194,12 +199,22 @@ export class PeerSignals {
       this.#sendReply(reply)
   }
 
-  #sendReply({ handle, toSession, payload }: SentReply): void {
+  #sendReply({ handle, payload }: SentReply): void {
     const { context, peerKey, failed } = this.#options
-    context.send(peerKey, handle.topic, toSession, payload).catch((error: MeshError) => failed(error))
+    context.send(peerKey, handle.topic, payload).catch((error: MeshError) => failed(error))
   }
 
   #isWanted(handle: TopicHandle): boolean {
     return !this.#options.closed() && this.#options.context.handle(handle.name) === handle
   }
+}
+
+/**
+ * True for a record of a session that the peer does not have any more, in a signal that a server held or that the directory
+ * has overtaken. Within one process the later record tells, unless some server still lists the earlier one's session: a peer
+ * has a session, and a record, at each of its servers.
+ */
+function isOutdated(handle: TopicHandle, { record: next }: VerifiedRecord, { record: known }: VerifiedRecord): boolean {
+  if (!sameProcess(next.sessionOrder, known.sessionOrder)) return next.sessionOrder < known.sessionOrder
+  return next.seq < known.seq && !handle.lists(next.peerKey, next.sessionId)
 }

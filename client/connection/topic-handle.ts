@@ -27,6 +27,8 @@ export interface TopicHandle {
   self(): HandshakeSelf | undefined
   /** Verifies a JOIN record of this topic against the clock and the limits in force. */
   verify(record: SignedRecord): Promise<VerifiedRecord>
+  /** Whether a server lists the peer under that session. */
+  lists(peerKey: Uint8Array, sessionId: Uint8Array): boolean
   /** Whether the swarm has room for a link the other side asks for. */
   accepts(record: VerifiedRecord): boolean
   /** The peer is admitted on this link: channels may open, both ways. `directOnly`: and carry data on the direct path only. */

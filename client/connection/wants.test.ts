@@ -37,11 +37,21 @@ describe('wants', () => {
     expect(wants.listed()?.record.record.seq).toBe(2n)
   })
 
-  it('keep the newest record, whatever comes later', () => {
+  it('keep the newest record of a session, and the newest process, whatever comes later', () => {
     const topic = handle(1)
     wants.set(topic, fakeRecord({ seq: 5 }))
     wants.set(topic, fakeRecord({ seq: 4 }))
     expect(wants.get(topic)?.record.record.seq).toBe(5n)
+    wants.set(topic, fakeRecord({ seq: 3, session: 2, order: 2n << 20n }))
+    wants.set(topic, fakeRecord({ seq: 9 }))
+    expect(wants.get(topic)?.record.record.seq).toBe(3n)
+  })
+
+  it('follow a process from one of its sessions to another, back to an earlier one too', () => {
+    const topic = handle(1)
+    wants.set(topic, fakeRecord({ seq: 5, session: 2, order: (1n << 20n) + 2n }))
+    wants.set(topic, fakeRecord({ seq: 4, session: 1, order: (1n << 20n) + 1n }))
+    expect(wants.get(topic)?.record.record.seq).toBe(4n)
   })
 
   it('know nothing of what was never wanted, or not any more', () => {

@@ -1,4 +1,5 @@
-import type { VerifiedRecord } from '@mesh/core'
+import { equalBytes, type VerifiedRecord } from '@mesh/core'
+import { sameProcess } from '../signal/session-order.ts'
 import type { TopicHandle } from './topic-handle.ts'
 
 /** What one swarm wants of one peer. */
@@ -31,11 +32,11 @@ export class Wants {
     return this.#wants.get(handle.name)
   }
 
-  /** The peer is wanted, and reachable by this record; a newer one that is known already stays. */
+  /** The peer is wanted, and reachable by this record; one of a later process, or a later one of the session, stays. */
   set(handle: TopicHandle, record: VerifiedRecord): void {
     const known = this.#wants.get(handle.name)?.record
-    const newest = known && known.record.seq > record.record.seq ? known : record
-    this.#wants.set(handle.name, { handle, record: newest, listed: true })
+    const chosen = known && isEarlier(record, known) ? known : record
+    this.#wants.set(handle.name, { handle, record: chosen, listed: true })
   }
 
   /** False when the peer is not wanted in that topic. */
@@ -52,4 +53,10 @@ export class Wants {
   clear(): void {
     this.#wants.clear()
   }
+}
+
+/** Under which of its sessions a process is reached is for the directory, and for the peer itself, to say. */
+function isEarlier({ record: next }: VerifiedRecord, { record: known }: VerifiedRecord): boolean {
+  if (!sameProcess(next.sessionOrder, known.sessionOrder)) return next.sessionOrder < known.sessionOrder
+  return equalBytes(next.sessionId, known.sessionId) && next.seq < known.seq
 }

@@ -4,7 +4,7 @@ import { type Carrier, FanOut } from './fan-out.ts'
 import type { IdentifiedEnvelope, SendOutcome } from './outbox.ts'
 
 const NONE = new Uint8Array(0)
-const ENVELOPE: IdentifiedEnvelope = { id: NONE, to: NONE, topic: NONE, toSession: NONE, ttlMs: 0, payload: NONE }
+const ENVELOPE: IdentifiedEnvelope = { id: NONE, to: NONE, topic: NONE, ttlMs: 0, payload: NONE }
 
 /** A server that answers when the test says so. */
 class FakeCarrier implements Carrier {

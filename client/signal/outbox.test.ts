@@ -22,7 +22,7 @@ function send(number: number, options: { bytes?: number; signal?: AbortSignal } 
   const payload = new Uint8Array(options.bytes ?? 1)
   payload[0] = number
   const none = new Uint8Array(0)
-  const outgoing = { to: none, topic: none, toSession: none, ttlMs: 0, payload }
+  const outgoing = { to: none, topic: none, ttlMs: 0, payload }
   const sent: Sent = {
     result: outbox.send(outgoing, options.signal).catch((error: MeshError) => error),
     settled: undefined,

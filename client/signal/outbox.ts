@@ -13,8 +13,6 @@ import { abortError } from '../delay.ts'
 export interface OutgoingEnvelope {
   readonly to: Uint8Array
   readonly topic: Uint8Array
-  /** Empty for any session of the recipient. */
-  readonly toSession: Uint8Array
   /** How long the server may hold it for an absent recipient. */
   readonly ttlMs: number
   readonly payload: Uint8Array

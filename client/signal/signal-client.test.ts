@@ -79,7 +79,7 @@ function notice(kind: NoticeKind, value?: bigint): void {
 }
 
 function envelope(number: number) {
-  return { to: NONE, topic: NONE, toSession: NONE, ttlMs: 0, payload: Uint8Array.of(number) }
+  return { to: NONE, topic: NONE, ttlMs: 0, payload: Uint8Array.of(number) }
 }
 
 describe.each([

@@ -94,7 +94,7 @@ function revive(origin: string): void {
 }
 
 function send(number: number) {
-  const envelope = { to: NONE, topic: NONE, toSession: NONE, ttlMs: 0, payload: Uint8Array.of(number) }
+  const envelope = { to: NONE, topic: NONE, ttlMs: 0, payload: Uint8Array.of(number) }
   return clients.send(envelope, ({ origin }) => listing.includes(origin))
 }
 

@@ -1,4 +1,13 @@
-import { ErrorReason, formatPeerId, MeshError, type Timer, toHex, type VerifiedRecord, verifyRecord } from '@mesh/core'
+import {
+  ErrorReason,
+  equalBytes,
+  formatPeerId,
+  MeshError,
+  type Timer,
+  toHex,
+  type VerifiedRecord,
+  verifyRecord,
+} from '@mesh/core'
 import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import type { MembersEvent } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { partyAdmission } from '../connection/admission.ts'
@@ -236,6 +245,10 @@ export class Swarm {
         return current && { key, session: current.session, party, record: current.signed }
       },
       verify: (record) => this.#verify(record, MembershipKind.JOIN),
+      lists: (peerKey, sessionId) => {
+        const listed = this.#view.members.get(toHex(peerKey))
+        return listed !== undefined && equalBytes(listed.record.sessionId, sessionId)
+      },
       accepts: (record) => this.#status !== 'closed' && this.#roster.hasRoomFor(record),
       attached: (connection, record, directOnly) => this.#roster.onAttached(connection, record, directOnly),
       detached: (connection, error) => this.#roster.onDetached(connection, error),
