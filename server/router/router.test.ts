@@ -2,12 +2,11 @@ import { create } from '@bufbuild/protobuf'
 import { ErrorReason } from '@mesh/core'
 import { EnvelopeSchema, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
-import type { Backplane, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
 import type { Session } from '../session/session.ts'
 import { TestReader, testDomain } from '../testing/domain.ts'
 import { keyBytes, sessionBytes } from '../testing/records.ts'
 import { outgoingEnvelope } from './envelope.ts'
-import { type EnvelopeOutcome, Router } from './router.ts'
+import type { EnvelopeOutcome } from './router.ts'
 
 let lastId = 0
 
@@ -17,25 +16,6 @@ function envelope(to: number, overrides: object = {}) {
   new DataView(id.buffer).setUint32(0, lastId)
   const fields = { id, to: keyBytes(to), topic: keyBytes(1), payload: new Uint8Array([1]), ...overrides }
   return outgoingEnvelope(create(EnvelopeSchema, fields))
-}
-
-/** A backplane that knows one more server, which answers as it is told. */
-function elsewhere(own: Backplane, send: (envelope: RoutedEnvelope) => RemoteDelivery | undefined): Backplane {
-  return {
-    announce: (record) => own.announce(record),
-    leave: (record) => own.leave(record),
-    withdraw: (...membership) => own.withdraw(...membership),
-    watch: (listener) => own.watch(listener),
-    members: own.members,
-    ownSessionOf: (topicKey, peer) => own.ownSessionOf(topicKey, peer),
-    send: (envelope) => {
-      const delivery = send(envelope)
-      return delivery === undefined ? undefined : Promise.resolve(delivery)
-    },
-    onEnvelope: (taker) => own.onEnvelope(taker),
-    onOutranked: (listener) => own.onOutranked(listener),
-    close: () => own.close(),
-  }
 }
 
 function setUp(limits = {}) {
@@ -189,17 +169,5 @@ describe('the router', () => {
     expect(route(2, { ttlMs: 1_000, payload: new Uint8Array(500) }).status).toBe(OutcomeStatus.REFUSED)
     router.close()
     expect(router.heldCount).toBe(0)
-  })
-
-  test.each([
-    ['delivered', OutcomeStatus.DELIVERED],
-    ['held', OutcomeStatus.HELD],
-    ['absent', OutcomeStatus.REFUSED],
-  ] as const)('answers %s when another server says so', async (delivery: RemoteDelivery, status) => {
-    const { backplane, alice, bob, sessions, limits, clock } = setUp()
-    sessions.end(bob, { kind: 'replaced', order: 2n })
-    const router = new Router({ backplane: elsewhere(backplane, () => delivery), sessions, limits, clock })
-    const outcome = await router.route(alice, envelope(2))
-    expect(outcome.status).toBe(status)
   })
 })

@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { concatBytes } from '@mesh/core'
 import { EnvelopeSchema, EventSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import { keyBytes, sessionBytes } from '../testing/records.ts'
@@ -8,7 +9,9 @@ import {
   encodeMessageBody,
   eventBytes,
   messageBodyBytes,
+  messageEnvelope,
   senderStamp,
+  ttlStamp,
   varintBytes,
   writeEvent,
   writeVarint,
@@ -32,6 +35,18 @@ describe('events as bytes', () => {
       case: 'message',
       value: { ...envelope, from: keyBytes(5), fromSession: sessionBytes(6) },
     })
+  })
+
+  test('gives back the envelope of a message body, and of no other', () => {
+    const bytes = new Uint8Array(200).fill(0x7f)
+    const body = encodeMessageBody(bytes, new Uint8Array(), new Uint8Array(messageBodyBytes(bytes, new Uint8Array())))
+    expect(messageEnvelope(body)).toEqual(bytes)
+    expect(messageEnvelope(encodeEventBody({ case: 'members', value: { topic: keyBytes(1) } }))).toBeUndefined()
+  })
+
+  test.each([0, 127, 128, 30_000])('a stamp of %d ms overrules the ttl of an envelope', (ttlMs) => {
+    const bytes = toBinary(EnvelopeSchema, create(EnvelopeSchema, { id: sessionBytes(1), ttlMs: 25_000 }))
+    expect(fromBinary(EnvelopeSchema, concatBytes(bytes, ttlStamp(ttlMs)))).toMatchObject({ ttlMs })
   })
 
   test.each([0, 1, 127, 128, 16_383, 16_384, 2 ** 31, 2 ** 40 + 5, Number.MAX_SAFE_INTEGER])(

@@ -1,8 +1,11 @@
 import type { MeshError } from '@mesh/core'
 import { DepartureReason, type Event } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
+import { byteKey } from '../byte-key.ts'
 import { TestReader, testDomain } from '../testing/domain.ts'
-import { verifiedRecord } from '../testing/records.ts'
+import { keyBytes, verifiedRecord } from '../testing/records.ts'
+
+const TOPIC = byteKey(keyBytes(1))
 
 /** Departure reasons among events, in order. */
 function departures(events: Event[]): DepartureReason[] {
@@ -121,5 +124,58 @@ describe('memberships', () => {
     expect(session.topics.size).toBe(0)
     const [event] = reader.read()
     expect(event?.event).toMatchObject({ value: { left: [{ record: { signature: leave.signed.signature } }] } })
+  })
+
+  describe('of a peer that is at another server too', () => {
+    /** The order of the n-th session of a process. */
+    const order = (process: number, n = 1): bigint => (BigInt(process) << 20n) + BigInt(n)
+
+    function setUpMoving() {
+      const domain = setUp()
+      const session = domain.open(1, order(1))
+      domain.join(session)
+      const stream = new TestReader(session).stream
+      const show = (topic: number, newer: bigint) =>
+        domain.elsewhere.show(verifiedRecord({ peer: 1, topic, session: 77, order: newer, seq: 9_999 }))
+      return { ...domain, session, stream, show }
+    }
+
+    test('end at once when nobody reads them and a newer process is there', () => {
+      const { session, stream, show, directory, reader } = setUpMoving()
+      stream.close()
+      show(1, order(2))
+      expect(session.end).toEqual({ kind: 'moved', order: order(2) })
+      expect(directory.memberCount(TOPIC)).toBe(1)
+      expect(departures(reader.read())).toEqual([DepartureReason.TAKEN_OVER])
+    })
+
+    test('keep what the peer has not joined there yet, for as long as a takeover may take', async () => {
+      const { session, stream, join, show, directory, clock } = setUpMoving()
+      join(session, { topic: 2 })
+      stream.close()
+      show(1, order(2))
+      expect(directory.totals.members).toBe(2)
+      await clock.advance(5_000)
+      expect(directory.totals.members).toBe(1)
+    })
+
+    test('stay while somebody reads them, and end when the last stream does', () => {
+      const { session, stream, show } = setUpMoving()
+      show(1, order(2))
+      expect(session.end).toBeUndefined()
+      const second = new TestReader(session).stream
+      stream.close()
+      expect(session.end).toBeUndefined()
+      second.close()
+      expect(session.end).toMatchObject({ kind: 'moved' })
+    })
+
+    test('stay when the other session is one of the same process, or an older one', () => {
+      const { session, stream, show } = setUpMoving()
+      stream.close()
+      show(1, order(1, 2))
+      show(1, order(0))
+      expect(session.end).toBeUndefined()
+    })
   })
 })

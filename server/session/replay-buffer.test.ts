@@ -22,6 +22,19 @@ describe('the replay buffer', () => {
     expect(replay.lostAfter(0)).toBeUndefined()
   })
 
+  test('tells what nobody has read, and when it came', () => {
+    const replay = buffer()
+    for (let i = 1; i <= 4; i++) replay.append(body(i), 10 * i)
+    expect(replay.unread().map(({ cursor }) => cursor)).toEqual([1, 2, 3, 4])
+    replay.markRead(2, 50)
+    expect(replay.unread()).toMatchObject([
+      { cursor: 3, atMs: 30 },
+      { cursor: 4, atMs: 40 },
+    ])
+    replay.markRead(4, 50)
+    expect(replay.unread()).toEqual([])
+  })
+
   test('keeps a bounded number of events that were read, and names what is lost', () => {
     const replay = buffer({ maxReadEvents: 4 })
     for (let i = 0; i < 10; i++) replay.append(body(1), 0)

@@ -73,6 +73,15 @@ export function backplaneContract(
       expect(changes.at(-1)?.kind).toBe('left')
     })
 
+    test('tells the session of its own members, and of nobody else', () => {
+      const { backplane, record } = setUp()
+      expect(backplane.ownSessionOf(TOPIC, PEER)).toBeUndefined()
+      backplane.announce(record({ session: 7 }))
+      expect(backplane.ownSessionOf(TOPIC, PEER)).toBe(byteKey(sessionBytes(7)))
+      backplane.withdraw(TOPIC, PEER, sessionBytes(7), DepartureReason.EXPIRED)
+      expect(backplane.ownSessionOf(TOPIC, PEER)).toBeUndefined()
+    })
+
     test('knows nobody to send to when the recipient is nowhere', () => {
       const { backplane } = setUp()
       const id = { idKey: byteKey(sessionBytes(1)), from: PEER, bytes: new Uint8Array(1) }

@@ -7,6 +7,7 @@ export interface TestRecordFields {
   readonly topic?: number
   readonly peer?: number
   readonly session?: number
+  readonly order?: bigint
   readonly seq?: number
   readonly issuedAtMs?: number
   readonly ttlMs?: number
@@ -28,13 +29,14 @@ export function sessionBytes(value: number): Uint8Array {
  */
 export function verifiedRecord(fields: TestRecordFields = {}): VerifiedRecord {
   const { kind = MembershipKind.JOIN, topic = 1, peer = 1, session = 1, seq = 1, issuedAtMs = 0 } = fields
-  const { ttlMs = 900_000, state = 0 } = fields
+  const { ttlMs = 900_000, state = 0, order = 0n } = fields
   const record = create(MembershipRecordSchema, {
     version: 1,
     kind,
     topic: keyBytes(topic),
     peerKey: keyBytes(peer),
     sessionId: sessionBytes(session),
+    sessionOrder: order,
     seq: BigInt(seq),
     issuedAtMs: BigInt(issuedAtMs),
     ttlMs,
