@@ -1,3 +1,4 @@
+import type { ServerHttp2Session } from 'node:http2'
 import type { AccessPolicy } from './access-policy.ts'
 import { authorityOf } from './authority.ts'
 import type { Call } from './call.ts'
@@ -85,12 +86,19 @@ function headerBytes(request: NodeRequest): number {
 }
 
 function describeCall(request: NodeRequest, trustedProxies: number, markAuthenticated: () => void): Call {
+  let isNeighbour = false
   return {
     authority: authorityOf(request),
     encrypted: 'encrypted' in request.socket && request.socket.encrypted === true,
     remoteAddress: clientAddress(request, trustedProxies),
     authorization: request.headers.authorization,
     markAuthenticated,
+    markNeighbour: () => {
+      isNeighbour = true
+      markAuthenticated()
+    },
+    isNeighbour: () => isNeighbour,
+    session: isHttp2(request) ? (request.stream.session as ServerHttp2Session) : undefined,
     cut: () => cutRequest(request),
   }
 }

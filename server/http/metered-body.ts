@@ -11,6 +11,8 @@ export interface MeterOptions {
   readonly endless: boolean
   /** The content-length header. */
   readonly declaredBytes: number | undefined
+  /** Whether the sender is a server that proved itself: `federation_max_request_bytes` hold for it, and its line may be slow. */
+  readonly isNeighbour?: () => boolean
 }
 
 /** gRPC and Connect framing: flags and u32 length. */
@@ -19,7 +21,7 @@ const PREFIX_BYTES = 5
 /**
  * Enforces size and time of a request body while it is read: `max_request_bytes` for the body, or for each message of an
  * endless one; `http2_body_ms` from its start, absolute, so that trickling does not help. In an endless body the time runs
- * until the first message is complete, and then whenever one has begun.
+ * until the first message is complete, and then whenever one has begun. A neighbour's pings bound its time.
  */
 export class BodyMeter {
   readonly #options: MeterOptions
@@ -40,7 +42,7 @@ export class BodyMeter {
     if (!endless && declaredBytes !== undefined) this.#checkSize(declaredBytes)
   }
 
-  /** Counts a chunk. @throws MeshError LIMIT_EXCEEDED (max_request_bytes). */
+  /** Counts a chunk. @throws MeshError LIMIT_EXCEEDED (max_request_bytes, federation_max_request_bytes). */
   count(chunk: Uint8Array): void {
     const { framed, endless } = this.#options
     this.#total += chunk.byteLength
@@ -50,7 +52,9 @@ export class BodyMeter {
 
   /** Monotonic time by which more must come; undefined while nothing is owed. */
   get deadlineMs(): number | undefined {
-    return this.#startedMs === undefined ? undefined : this.#startedMs + this.#options.limits.http2BodyMs
+    const { limits, isNeighbour } = this.#options
+    if (this.#startedMs === undefined || isNeighbour?.() === true) return undefined
+    return this.#startedMs + limits.http2BodyMs
   }
 
   #countFrames(chunk: Uint8Array): void {
@@ -75,9 +79,10 @@ export class BodyMeter {
   }
 
   #checkSize(bytes: number): void {
-    const { limits, framed, endless } = this.#options
-    const allowed = limits.maxRequestBytes + (framed && !endless ? PREFIX_BYTES : 0)
-    if (bytes > allowed) throw limitError('maxRequestBytes', limits.maxRequestBytes, { value: bytes })
+    const { limits, framed, endless, isNeighbour } = this.#options
+    const name = isNeighbour?.() === true ? 'federationMaxRequestBytes' : 'maxRequestBytes'
+    const allowed = limits[name] + (framed && !endless ? PREFIX_BYTES : 0)
+    if (bytes > allowed) throw limitError(name, limits[name], { value: bytes })
   }
 }
 

@@ -6,6 +6,7 @@ import type { Call } from '../http/call.ts'
 import type { CallLane } from '../http/front-door.ts'
 import { meterBody } from '../http/metered-body.ts'
 import { declaredBytes, isHttp2, type NodeRequest, type NodeResponse, pathOf } from '../http/request.ts'
+import { resetAfterEnd } from '../http/reset-after-end.ts'
 import { callKey } from './call-context.ts'
 import { connectError } from './errors.ts'
 import type { SignalCore } from './operations/signal-core.ts'
@@ -25,7 +26,8 @@ export function connectLane({ core, routes, interceptors }: ConnectLaneOptions):
   const router = createConnectRouter({
     interceptors,
     acceptCompression: [],
-    readMaxBytes: core.limits.maxRequestBytes,
+    // The meter applies the one that holds for the caller, before Connect sees the bytes.
+    readMaxBytes: Math.max(core.limits.maxRequestBytes, core.limits.federationMaxRequestBytes),
     writeMaxBytes: MAX_RESPONSE_BYTES,
     jsonOptions: { ignoreUnknownFields: true },
   })
@@ -57,7 +59,9 @@ async function serve(
     framed: isFramed(request),
     endless: handler.method.methodKind === 'bidi_streaming' || handler.method.methodKind === 'client_streaming',
     declaredBytes: declaredBytes(request),
+    isNeighbour: call.isNeighbour,
   }
+  if (meter.endless) resetAfterEnd(response)
   // The rest of a body that was refused is still on its way: on HTTP/1.1 nothing else can follow it.
   const onViolation = (): void => {
     if (!isHttp2(request) && !response.headersSent) response.setHeader('connection', 'close')

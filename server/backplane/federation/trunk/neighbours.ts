@@ -39,6 +39,8 @@ export interface NeighboursOptions {
   readonly log: Logger
   /** Default: WebCrypto. */
   readonly verify?: Ed25519Verify
+  /** A stream was refused, or ended for what the other server did; unlike the log, told of every time. */
+  readonly onRefused?: (error: MeshError) => void
 }
 
 /** Another server as people see it. */
@@ -255,7 +257,8 @@ export class Neighbours {
   }
 
   #logRefusal(error: MeshError, server: ByteKey | undefined, channel: Channel | undefined): void {
-    const { log } = this.#options
+    const { log, onRefused } = this.#options
+    onRefused?.(error)
     if (error.reason === ErrorReason.INTERNAL) log('error', 'internal_error', describeCause(error.cause ?? error))
     if (!this.#loggedRefusals.take()) return
     const fields = {

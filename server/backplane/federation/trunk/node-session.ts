@@ -130,7 +130,9 @@ export class NodeSession implements StreamEvents {
   }
 
   onClose(error: MeshError | undefined): void {
-    this.#finish(this.#announced?.error ?? error, 'there')
+    // Who calls has no status to send: what a transport has against a caller, it found by itself.
+    const found = this.role.kind === 'acceptor' && error !== undefined && !error.retryable
+    this.#finish(this.#announced?.error ?? error, found ? 'here' : 'there')
   }
 
   async #shakeHands(): Promise<void> {
