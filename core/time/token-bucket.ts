@@ -5,7 +5,7 @@ export interface TokenBucketOptions {
   perSecond: number
   /** Tokens the bucket holds; it starts full. */
   burst: number
-  clock: Clock
+  clock: Pick<Clock, 'monotonicMs'>
 }
 
 /** A billionth of a token: refilling in many small steps must not end a hair below a whole one. */

@@ -4,6 +4,7 @@ import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import { type Deadline, DeadlineHeap } from './deadline-heap.ts'
 import type { Directory, Instant, MemberPage, RecordResult, TopicChange } from './directory.ts'
+import { randomIndexes } from './random-indexes.ts'
 
 export interface MemoryDirectoryOptions {
   /** Members of one topic, and tombstones of one topic. */
@@ -151,12 +152,9 @@ export class MemoryDirectory implements Directory {
     if (topic === undefined) return []
     const { order } = topic
     const chosen: VerifiedRecord[] = []
-    // Fisher-Yates on a sparse permutation: `moved` holds only the places that were touched.
-    const moved = new Map<number, number>()
-    for (let step = 0; step < order.length && chosen.length < count; step++) {
-      const pick = step + Math.floor(this.#options.random.uniform() * (order.length - step))
-      const member = order[moved.get(pick) ?? pick] as Member
-      moved.set(pick, moved.get(step) ?? step)
+    for (const index of randomIndexes(this.#options.random, order.length)) {
+      if (chosen.length >= count) break
+      const member = order[index] as Member
       if (member.peer !== except) chosen.push(member.record)
     }
     return chosen

@@ -1,0 +1,134 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { type Row, type Rows, RowsSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { TableView } from '../table/table-view.ts'
+import type { FrameBounds, OriginLog } from './origin-log.ts'
+
+/** The log and the table of one origin, for those who send them. */
+export interface Feed {
+  /** Key of the origin. */
+  readonly origin: Uint8Array
+  readonly epoch: bigint
+  readonly log: OriginLog
+  /** The table as it is now, at the head of the log. */
+  view(): TableView
+}
+
+export interface CursorOptions extends FrameBounds {
+  readonly feed: Feed
+  /** A number that no snapshot of this stream had. */
+  readonly snapshotId: () => bigint
+  readonly nowMs: () => number
+  /** Shortest time between the starts of two snapshots. */
+  readonly snapshotIntervalMs: number
+}
+
+type Place =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'log'; readonly seq: bigint }
+  | { readonly kind: 'snapshot'; readonly snapshot: Snapshot; readonly page: number }
+  /** A snapshot is owed. */
+  | { readonly kind: 'owed' }
+
+interface Snapshot {
+  readonly id: bigint
+  readonly seq: bigint
+  readonly view: TableView
+  readonly rowsPerPage: number
+  readonly pageCount: number
+}
+
+/**
+ * Where one other server stands in one origin's log, and what it gets next: the entries after what it holds, or, when the
+ * log does not reach back that far, the table page by page and then the log from there on. A server that falls out of
+ * the log meanwhile is sent what the log still has: it sees the gap, and pulls.
+ */
+export class Cursor {
+  readonly #options: CursorOptions
+  #place: Place = { kind: 'idle' }
+  #epoch = 0n
+  #nextSnapshotMs = 0
+
+  constructor(options: CursorOptions) {
+    this.#options = options
+  }
+
+  /** Whether the other server is being brought up to date with more than what the log usually keeps. */
+  isCatchingUp(usualEntries: number): boolean {
+    const { log } = this.#options.feed
+    const place = this.#place
+    return place.kind === 'snapshot' || (place.kind === 'log' && place.seq < log.head - BigInt(usualEntries))
+  }
+
+  /** Goes on after what the other server holds. Position 0 is nothing, and gets a snapshot rather than the whole past. */
+  seek(epoch: bigint, seq: bigint): void {
+    this.close()
+    const { feed } = this.#options
+    this.#epoch = feed.epoch
+    const isInLog = epoch === feed.epoch && seq > 0n && seq >= feed.log.base && seq <= feed.log.head
+    this.#place = isInLog ? { kind: 'log', seq } : { kind: 'owed' }
+  }
+
+  /** When there is something to send that is not there now: the earliest start of a snapshot that is owed. */
+  get dueMs(): number {
+    return this.#place.kind === 'owed' ? this.#nextSnapshotMs : Number.POSITIVE_INFINITY
+  }
+
+  next(): Rows | undefined {
+    const { feed, nowMs } = this.#options
+    // A new epoch makes every position worthless; the other server hears of it, and pulls.
+    if (this.#epoch !== feed.epoch) this.close()
+    if (this.#place.kind === 'owed' && nowMs() >= this.#nextSnapshotMs) this.#startSnapshot()
+    if (this.#place.kind === 'snapshot') return this.#page(this.#place.snapshot, this.#place.page)
+    return this.#place.kind === 'log' ? this.#entries(this.#place.seq) : undefined
+  }
+
+  close(): void {
+    if (this.#place.kind === 'snapshot') this.#place.snapshot.view.close()
+    this.#place = { kind: 'idle' }
+  }
+
+  #startSnapshot(): void {
+    const { feed, snapshotId, nowMs, snapshotIntervalMs, maxRows, maxBytes } = this.#options
+    const view = feed.view()
+    const rowsPerPage = view.rowsPerPage(maxRows, maxBytes)
+    const pageCount = Math.max(1, Math.ceil(view.rows / rowsPerPage))
+    this.#nextSnapshotMs = nowMs() + snapshotIntervalMs
+    this.#place = {
+      kind: 'snapshot',
+      snapshot: { id: snapshotId(), seq: feed.log.head, view, rowsPerPage, pageCount },
+      page: 0,
+    }
+  }
+
+  #page(snapshot: Snapshot, page: number): Rows | undefined {
+    const { feed } = this.#options
+    const { id, seq, view, rowsPerPage, pageCount } = snapshot
+    if (view.closed || seq < feed.log.base) {
+      // The table was replaced, or what changed since the snapshot began is lost: the rest of it is worth nothing.
+      view.close()
+      return this.#entries(feed.log.base)
+    }
+    const rows = view.page(page * rowsPerPage, (page + 1) * rowsPerPage)
+    if (page + 1 < pageCount) {
+      this.#place = { kind: 'snapshot', snapshot, page: page + 1 }
+    } else {
+      view.close()
+      this.#place = { kind: 'log', seq }
+    }
+    return this.#frame(rows, { fromSeq: 0n, toSeq: seq, snapshot: { snapshotId: id, page, pageCount } })
+  }
+
+  #entries(held: bigint): Rows | undefined {
+    const { feed } = this.#options
+    const seq = held < feed.log.base ? feed.log.base : held
+    const rows = seq === feed.log.head ? [] : feed.log.after(seq, this.#options)
+    const toSeq = seq + BigInt(rows.length)
+    this.#place = { kind: 'log', seq: toSeq }
+    return rows.length === 0 ? undefined : this.#frame(rows, { fromSeq: seq + 1n, toSeq })
+  }
+
+  #frame(rows: Row[], what: Omit<MessageInitShape<typeof RowsSchema>, '$typeName' | 'rows'>): Rows {
+    const { origin, epoch } = this.#options.feed
+    return create(RowsSchema, { ...what, origin, epoch, rows })
+  }
+}
