@@ -14,7 +14,7 @@ export interface DomainOptions {
   readonly clock: Clock
   readonly random: Random
   /** Makes the backplane over the directory of this server's own peers. Default: a server that stands alone. */
-  readonly backplane?: (directory: MemoryDirectory) => Backplane
+  readonly backplane?: ((directory: MemoryDirectory) => Backplane) | undefined
   readonly onSessionEnd?: (end: SessionEnd) => void
   readonly onStreamEnded?: (ending: StreamEnding) => void
 }

@@ -3,6 +3,7 @@ import { Health } from '@mesh/protocol/grpc/health/v1/health_pb'
 import { FederationService } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { NoticeKind, SignalService } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { createDomain, type Domain } from './domain.ts'
+import { createFederation, type Federation } from './federation.ts'
 import { AccessPolicy } from './http/access-policy.ts'
 import { hostOf, isLoopbackHost } from './http/authority.ts'
 import { type CallLane, frontDoor, type OperatorPage } from './http/front-door.ts'
@@ -44,9 +45,19 @@ export interface ServerStats {
   readonly members: number
   readonly heldEnvelopes: number
   readonly connections: number
+  /** Rows of other servers: visible, or kept hidden while their server is silent. */
+  readonly replicatedRows: number
 }
 
-const NO_STATS: ServerStats = { sessions: 0, streams: 0, topics: 0, members: 0, heldEnvelopes: 0, connections: 0 }
+const NO_STATS: ServerStats = {
+  sessions: 0,
+  streams: 0,
+  topics: 0,
+  members: 0,
+  heldEnvelopes: 0,
+  connections: 0,
+  replicatedRows: 0,
+}
 
 /** One run of a server, from listen to close: everything it holds, wired together. */
 export class RunningServer {
@@ -54,6 +65,7 @@ export class RunningServer {
   readonly #metrics = new Metrics()
   readonly #health = new HealthStatus()
   readonly #stopped = new AbortController()
+  readonly #federation: Federation | undefined
   readonly #domain: Domain
   readonly #core: SignalCore
   readonly #listener: Listener
@@ -64,10 +76,12 @@ export class RunningServer {
   constructor(options: ResolvedOptions, key: SigningKey) {
     this.#options = options
     const { limits, clock, random, log, host, port, tls } = options
+    this.#federation = createFederation(options, key, this.#metrics)
     this.#domain = createDomain({
       limits,
       clock,
       random,
+      backplane: this.#federation?.createBackplane,
       onSessionEnd: (end) => this.#metrics.sessionsEnded.add(end.kind),
       onStreamEnded: (ending) => this.#onStreamEnded(ending),
     })
@@ -105,6 +119,7 @@ export class RunningServer {
       members,
       heldEnvelopes: this.#core.router.heldCount,
       connections: this.#listener.guard.size,
+      replicatedRows: this.#federation?.replicatedRows ?? 0,
     }
   }
 
@@ -118,6 +133,7 @@ export class RunningServer {
     this.#handler = this.#frontDoor(policy)
     this.#startedMs = clock.monotonicMs()
     this.#health.set('serving')
+    this.#federation?.start()
     log('info', 'listening', { host, port, tls: tls !== undefined, maxSessions: limits.maxSessions })
     return { origin: originOf(this.#options, port), host, port }
   }
@@ -148,7 +164,7 @@ export class RunningServer {
     const cut = clock.schedule(drainMs === 0 ? limits.streamEndMs : streamEndMs, cutAll, { keepAlive: true })
     if (signal?.aborted === true) cutAll()
     else signal?.addEventListener('abort', cutAll, { once: true })
-    await closed
+    await Promise.all([closed, this.#federation?.close()])
     cut.cancel()
     signal?.removeEventListener('abort', cutAll)
     await this.#dispose()
@@ -184,7 +200,7 @@ export class RunningServer {
       routes: (router) =>
         router
           .service(SignalService, signalService(core))
-          .service(FederationService, federationService())
+          .service(FederationService, federationService(this.#federation?.serve))
           .service(Health, health),
     })
   }
@@ -195,8 +211,14 @@ export class RunningServer {
       return { ...this.stats, uptimeSeconds }
     }
     return new Map([
-      ['/metrics', { contentType: METRICS_TYPE, text: () => this.#metrics.render(gauges()) }],
-      ['/federation', { contentType: 'application/json', text: () => renderFederation(undefined, gauges()) }],
+      [
+        '/metrics',
+        { contentType: METRICS_TYPE, text: () => this.#metrics.render(gauges(), this.#federation?.status()) },
+      ],
+      [
+        '/federation',
+        { contentType: 'application/json', text: () => renderFederation(this.#federation?.status(), gauges()) },
+      ],
     ])
   }
 

@@ -32,6 +32,7 @@ const LAYERS: Readonly<Record<string, Readonly<Record<string, number>>>> = {
     'server.ts': 3,
     'running-server.ts': 3,
     'domain.ts': 3,
+    'federation.ts': 3,
     http: 2,
     rpc: 2,
     session: 1,
