@@ -10,11 +10,21 @@ import type { BenchContext, Scenario, ScenarioResult } from './harness/scenario.
 import { type BenchOptions, parseBenchOptions, USAGE } from './options.ts'
 import { bundleScenario } from './scenarios/bundle/scenario.ts'
 import { channelScenario } from './scenarios/channel/scenario.ts'
+import { federationScenario } from './scenarios/federation/scenario.ts'
 import { idleScenario } from './scenarios/idle/scenario.ts'
 import { joinScenario } from './scenarios/join/scenario.ts'
 import { relayScenario } from './scenarios/relay/scenario.ts'
+import { replicaScenario } from './scenarios/replica/scenario.ts'
 
-const SCENARIOS: readonly Scenario[] = [relayScenario, idleScenario, joinScenario, channelScenario, bundleScenario]
+const SCENARIOS: readonly Scenario[] = [
+  relayScenario,
+  idleScenario,
+  joinScenario,
+  channelScenario,
+  federationScenario,
+  replicaScenario,
+  bundleScenario,
+]
 
 const RESULTS = new URL('./results/', import.meta.url)
 

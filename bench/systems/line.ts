@@ -16,6 +16,8 @@ export interface DeliverySink {
 
 export interface LineOptions {
   readonly port: number
+  /** Where the receivers are. Default: at the same server as the senders. */
+  readonly receiverPort?: number
   readonly lines: number
   /** Messages per `send`. */
   readonly batch: number

@@ -40,6 +40,11 @@ export class GrpcWire implements Wire {
     return this.#request(method, handlers)
   }
 
+  /** Ends the connection and its streams. */
+  close(): void {
+    this.#session.destroy()
+  }
+
   /** `ended` gets the gRPC status, with its message when it is not "0" (OK). */
   #request(method: Method, handlers: StreamHandlers): ClientHttp2Stream {
     const stream = this.#session.request({

@@ -3,7 +3,14 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { ExchangeRequestSchema, SubscribeRequestSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { BatchTemplate } from '../batch-template.ts'
 import { countRefused, scanDeliveries } from '../delivery-scan.ts'
-import { type DeliverySink, type OpenIdle, type OpenLines, openMany, type RelayLine } from '../line.ts'
+import {
+  type DeliverySink,
+  type LineOptions,
+  type OpenIdle,
+  type OpenLines,
+  openMany,
+  type RelayLine,
+} from '../line.ts'
 import { FRAME_HEADER_BYTES, frame, writeFrameHeader } from './frames.ts'
 import { openPeer } from './open-peer.ts'
 import type { StreamHandlers, Wire } from './wire.ts'
@@ -17,7 +24,7 @@ export type OpenWire = (port: number) => Promise<Wire>
 /** Lines whose senders make a SendMessage call per batch, and whose peers all hold a Subscribe stream. */
 export function callingLines(openWire: OpenWire): OpenLines {
   return (options, sink) =>
-    openLines(openWire, options.port, options.lines, async (line, sender, receiver) => {
+    openLines(openWire, options, async (line, sender, receiver) => {
       subscribe(receiver.wire, deliveriesOf(line, sink))
       subscribe(sender.wire, { message: () => {}, ended: (reason) => sink.failed(new Error(reason)) })
       const template = new BatchTemplate({ to: receiver.key, topic: receiver.topic, count: options.batch }, 1)
@@ -37,7 +44,7 @@ export function callingLines(openWire: OpenWire): OpenLines {
 /** Lines whose peers all hold one Exchange stream, and send on it. */
 export function exchangingLines(openWire: OpenWire): OpenLines {
   return (options, sink) =>
-    openLines(openWire, options.port, options.lines, async (line, sender, receiver) => {
+    openLines(openWire, options, async (line, sender, receiver) => {
       startExchange(receiver.wire, deliveriesOf(line, sink))
       const stream = startExchange(sender.wire, {
         message: (message) => checkOutcomes(message, 2, sink),
@@ -81,18 +88,17 @@ interface LineEnd {
 /** Every line is a party of two. */
 function openLines(
   openWire: OpenWire,
-  port: number,
-  count: number,
+  { port, receiverPort = port, lines }: LineOptions,
   connect: (line: number, sender: LineEnd, receiver: LineEnd) => Promise<RelayLine>,
 ): Promise<readonly RelayLine[]> {
-  const openEnd = async (topic: Uint8Array): Promise<LineEnd> => {
-    const { key, wire } = await openPeer(await openWire(port), originOf(port), topic)
+  const openEnd = async (at: number, topic: Uint8Array): Promise<LineEnd> => {
+    const { key, wire } = await openPeer(await openWire(at), originOf(at), topic)
     return { key: key.publicKey, wire, topic }
   }
   return Promise.all(
-    Array.from({ length: count }, async (_, line) => {
+    Array.from({ length: lines }, async (_, line) => {
       const topic = randomBytes(TOPIC_BYTES)
-      return connect(line, await openEnd(topic), await openEnd(topic))
+      return connect(line, await openEnd(port, topic), await openEnd(receiverPort, topic))
     }),
   )
 }

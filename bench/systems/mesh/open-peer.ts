@@ -31,6 +31,17 @@ export interface MeshPeer {
 
 /** Opens a session for a new identity and joins `topic` with it: what every peer has to do before it may send. */
 export async function openPeer(wire: Wire, origin: string, topic: Uint8Array): Promise<MeshPeer> {
+  const { key, join } = await prepareJoin(wire, origin, topic)
+  await join()
+  return { key, wire }
+}
+
+/** The same up to the Join, which follows when `join` is called. */
+export async function prepareJoin(
+  wire: Wire,
+  origin: string,
+  topic: Uint8Array,
+): Promise<{ key: SigningKey; join: () => Promise<void> }> {
   const key = await generateSigningKey()
   const sessionOrder = BigInt(Date.now()) << ORDER_SHIFT
   const { challenge, serverKey } = fromBinary(
@@ -54,6 +65,7 @@ export async function openPeer(wire: Wire, origin: string, topic: Uint8Array): P
     homeKey: serverKey,
     sessionOrder,
   })
-  await wire.call('Join', toBinary(JoinRequestSchema, create(JoinRequestSchema, { record })))
-  return { key, wire }
+  const joinRequest = toBinary(JoinRequestSchema, create(JoinRequestSchema, { record }))
+  const join = async (): Promise<void> => void (await wire.call('Join', joinRequest))
+  return { key, join }
 }

@@ -1,4 +1,5 @@
-import { createServer } from '@mesh/server'
+import { generateSigningKey, type SigningKey } from '@mesh/core'
+import { createServer, type FederationOptions, type MeshServer } from '@mesh/server'
 import { serveWorker } from '../../harness/worker.ts'
 
 /** The rates that keep a peer polite are far below what a bench sends; every other limit keeps its default. */
@@ -13,11 +14,31 @@ const LIMITS = {
   pairMessagesBurst: UNLIMITED,
   openSessionsPerSecond: UNLIMITED,
   openSessionsBurst: UNLIMITED,
+  federationRecordsPerSecond: UNLIMITED,
+  federationRecordsBurst: UNLIMITED,
+  federationMessagesPerSecond: UNLIMITED,
+  federationMessagesBurst: UNLIMITED,
 }
 
+let key: SigningKey | undefined
+
+let server: MeshServer | undefined
+
 serveWorker({
-  /** Starts the server under test; pages of `allowedOrigins` may call it. */
-  async listen(options?: { allowedOrigins?: string[] }): Promise<number> {
-    return (await createServer({ port: 0, limits: LIMITS, ...options }).listen()).port
+  /** The key of the server that `listen` will start. */
+  async identify(): Promise<Uint8Array> {
+    key = await generateSigningKey()
+    return key.publicKey
   },
+  /** Starts the server under test; pages of `allowedOrigins` may call it. */
+  async listen(options?: {
+    port?: number
+    allowedOrigins?: string[]
+    federation?: FederationOptions
+  }): Promise<number> {
+    server = createServer({ port: 0, limits: LIMITS, ...(key && { key }), ...options })
+    return (await server.listen()).port
+  },
+  /** Rows of other servers that this one holds. */
+  replicatedRows: (): number => server?.stats().replicatedRows ?? 0,
 })
