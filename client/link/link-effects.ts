@@ -34,6 +34,8 @@ export interface LinkEffects {
   pathDead(path: PathName, error: MeshError): void
   /** Another path carries the data now; undefined: none does. */
   pathChanged?(path: PathName | undefined): void
+  /** Whether anything comes back by the relay path has changed: see `Link.silent`. */
+  silenceChanged?(silent: boolean): void
   /** The link is over. Exactly once, after everything that waited was told. */
   closed(error: MeshError, report: LinkCloseReport): void
 }

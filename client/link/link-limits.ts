@@ -31,12 +31,16 @@ export interface LinkLimits {
   readonly pingMs: number
   /** A direct path without any packet, or without progress, for this long is dead. */
   readonly directDeadMs: number
+  /** How long a direct path that is checked has for its answer: see `Link.check`. */
+  readonly checkMs: number
   /** How long `Link.ping` waits for the Pong. */
   readonly pingTimeoutMs: number
-  /** The link closes when the relay path brings no progress for this long while something waits. */
-  readonly noProgressMs: number
-  /** The same while there is no usable path at all. */
-  readonly pathlessMs: number
+  /** The other side is silent when the relay path brings nothing for this long while something waits. */
+  readonly silentMs: number
+  /** Ceiling of the timeout, and distance of the pings, while it is. */
+  readonly silentRtoMs: number
+  /** The link closes when nothing was acknowledged for this long while something waits, by the relay or without a path. */
+  readonly deadMs: number
   /** Channels that each side may have opened and not yet closed. */
   readonly maxChannels: number
   /** Most credit a channel's sender may have ahead of the reader; grows to it from INITIAL_CREDIT_BYTES. */
@@ -96,9 +100,12 @@ export const DEFAULT_LINK_LIMITS: LinkLimits = {
   // Three pings.
   directDeadMs: 15_000,
   pingTimeoutMs: 15_000,
-  noProgressMs: 30_000,
-  // Long enough for a server to restart and for the session to come back with backoff.
-  pathlessMs: 120_000,
+  // A round trip to a peer that answers takes seconds at most.
+  checkMs: 1_500,
+  silentMs: 30_000,
+  silentRtoMs: 30_000,
+  // An hour: who uses the link gives a silent peer up long before, and this is for what nobody watches.
+  deadMs: 3_600_000,
   maxChannels: 256,
   maxChannelWindowBytes: MIB,
   maxMessageBytes: 16 * MIB,

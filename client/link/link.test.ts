@@ -248,12 +248,56 @@ describe('Link liveness', () => {
     expect(lower.takeFrames().flat()).toEqual(['pong', 'pong', 'pong', 'pong'])
   })
 
-  test('closes with LINK_TIMEOUT after 30 s without progress on the relay, and says what was not delivered', async () => {
-    const { clock, lower } = linkPair({ arrives: () => false })
+  test('says after 30 s without anything by the relay that the other side is silent, and asks less often', async () => {
+    let awake = false
+    const { clock, lower } = linkPair({ arrives: () => awake })
     const sent = outcomeOf(lower.link.openChannel(MESSAGES).sendMessage(new Uint8Array(100)))
     await clock.advance(29_900)
+    expect([lower.link.silent, lower.silences]).toEqual([false, []])
+    await clock.advance(10_000)
+    expect([lower.link.silent, lower.silences]).toEqual([true, [true]])
+    lower.sent.length = 0
+    await clock.advance(600_000)
+    expect(lower.sent.length).toBeLessThanOrEqual(20)
+    awake = true
+    await clock.advance(30_100)
+    expect([sent.now, lower.link.silent, lower.silences]).toEqual([undefined, false, [true, false]])
+  })
+
+  test('sends what waits at once when a silent side is heard, or known to be back', async () => {
+    let awake = false
+    const { clock, lower, higher } = linkPair({ arrives: () => awake })
+    const sends = [1, 2].map((attempt) => outcomeOf(lower.link.sendControl(rtcFrame(attempt))))
+    await clock.advance(300_000)
+    awake = true
+    void higher.link.sendControl(rtcFrame(1))
+    await clock.advance(50)
+    expect([lower.link.silent, ...sends.map(({ now }) => now)]).toEqual([false, undefined, undefined])
+    awake = false
+    const again = outcomeOf(lower.link.sendControl(rtcFrame(3)))
+    await clock.advance(300_000)
+    awake = true
+    lower.link.check()
+    await clock.advance(50)
+    expect(again.now).toBeUndefined()
+  })
+
+  test('is not silent while something is heard, whatever it brings', async () => {
+    const { clock, lower, higher } = linkPair({ arrives: (from) => from === 'higher' })
+    void lower.link.sendControl(rtcFrame(1))
+    for (let i = 0; i < 6; i++) {
+      higher.link.ping('relay').catch(() => undefined)
+      await clock.advance(20_000)
+    }
+    expect(lower.silences).toEqual([])
+  })
+
+  test('closes with LINK_TIMEOUT after an hour without progress on the relay, and says what was not delivered', async () => {
+    const { clock, lower } = linkPair({ arrives: () => false })
+    const sent = outcomeOf(lower.link.openChannel(MESSAGES).sendMessage(new Uint8Array(100)))
+    await clock.advance(3_599_900)
     expect(lower.link.state).toBe('open')
-    await clock.advance(200)
+    await clock.advance(30_000)
     expect(sent.now).toBe('LINK_TIMEOUT')
     expect(lower.closings).toMatchObject([
       { error: { reasonName: 'LINK_TIMEOUT' }, report: { by: 'local', undeliveredFrames: 2 } },
@@ -261,21 +305,21 @@ describe('Link liveness', () => {
     expect(lower.closings[0]?.report.undeliveredBytes).toBeGreaterThanOrEqual(100)
   })
 
-  test('waits two minutes without any path while something waits, and for ever while nothing does', async () => {
+  test('waits an hour without any path while something waits, and for ever while nothing does', async () => {
     const waiting = linkPair()
     waiting.lower.link.setPath('relay', { usable: false })
     const idle = linkPair()
     idle.lower.link.setPath('relay', { usable: false })
     const sent = outcomeOf(waiting.lower.link.sendControl(rtcFrame(1)))
-    await waiting.clock.advance(119_000)
+    await waiting.clock.advance(3_599_000)
     expect(sent.now).toBe('pending')
     await waiting.clock.advance(2_000)
     expect(sent.now).toBe('LINK_TIMEOUT')
-    await idle.clock.advance(3_600_000)
+    await idle.clock.advance(36_000_000)
     expect(idle.lower.link.state).toBe('open')
   })
 
-  test('notices a peer that is gone while data waits for nothing but its credit', async () => {
+  test('notices a peer that sleeps or is gone while data waits for nothing but its credit', async () => {
     let alive = true
     const { clock, lower } = linkPair({ arrives: () => alive })
     const channel = lower.link.openChannel({ topic: topicOf(1), kind: ChannelKind.BYTES })
@@ -286,7 +330,46 @@ describe('Link liveness', () => {
     expect(lower.link.stats.outstandingFrames).toBe(0)
     alive = false
     await clock.advance(40_000)
+    expect([lower.link.silent, lower.link.state]).toEqual([true, 'open'])
+    lower.sent.length = 0
+    alive = true
+    await clock.advance(30_000)
+    expect([lower.link.silent, lower.sent.length > 0]).toEqual([false, true])
+    alive = false
+    await clock.advance(3_700_000)
     expect(lower.closings[0]?.error.reasonName).toBe('LINK_TIMEOUT')
+  })
+
+  test('finds out within 1.5 s of a check whether the direct path works, and leaves it alone if it does', async () => {
+    let up = true
+    const { clock, lower, higher } = linkPair({
+      paths: ['relay', 'direct'],
+      arrives: (_, path) => path === 'relay' || up,
+    })
+    lower.link.check()
+    await clock.advance(4_000)
+    expect(lower.link.path).toBe('direct')
+    up = false
+    const sent = outcomeOf(lower.link.sendControl(rtcFrame(1)))
+    for (const { link } of [lower, higher]) link.check()
+    await clock.advance(1_600)
+    expect([lower.link.path, lower.deadPaths, sent.now]).toEqual(['relay', ['direct'], undefined])
+  })
+
+  test('is not ended by a jump of the clock when it is checked before it judges', async () => {
+    const pair = linkPair({ arrives: () => false })
+    const { clock, lower } = pair
+    const pathless = linkPair({ paths: [] })
+    void lower.link.sendControl(rtcFrame(1))
+    void pathless.lower.link.sendControl(rtcFrame(1))
+    await clock.advance(60_000)
+    for (const { clock: jumping, lower: side } of [pair, pathless]) {
+      const monotonicMs = jumping.monotonicMs.bind(jumping)
+      jumping.monotonicMs = () => monotonicMs() + 36_000_000
+      side.link.check()
+      await jumping.advance(20_000)
+      expect(side.link.state).toBe('open')
+    }
   })
 })
 

@@ -6,7 +6,6 @@ import { measuredFrame } from './frame-size.ts'
 import type { ControlFrame, LinkEffects, LinkOptions, LinkStats } from './link-effects.ts'
 import { DEFAULT_LINK_LIMITS, type LinkLimits } from './link-limits.ts'
 import { LinkTimer } from './link-timer.ts'
-import { Liveness } from './liveness.ts'
 import type { Outgoing } from './outgoing.ts'
 import { goodbyeFrame } from './packer.ts'
 import { PacketPump } from './packet-pump.ts'
@@ -17,6 +16,7 @@ import { earliest, silence } from './recovery.ts'
 import { Scheduler } from './scheduler.ts'
 import { Sending } from './sending.ts'
 import { Waiters } from './waiters.ts'
+import { Watch } from './watch.ts'
 
 // The link: an ordered, exactly-once sequence of frames between two peers, over paths that come and go.
 //
@@ -39,7 +39,7 @@ export class Link {
   readonly #sending: Sending
   readonly #receiving: Receiving
   readonly #pump: PacketPump
-  readonly #liveness: Liveness
+  readonly #watch: Watch
   readonly #timer: LinkTimer
   readonly #channels: ChannelTable
   /** Those who wait until nothing is left to deliver. */
@@ -59,13 +59,18 @@ export class Link {
       closed: () => this.#closed,
     })
     this.#sending = new Sending(this.#limits, this.#scheduler)
-    this.#pump = new PacketPump({
+    this.#pump = new PacketPump({ sending: this.#sending, receiving: this.#receiving, effects: this.#effects })
+    this.#watch = new Watch({
+      limits: this.#limits,
+      paths: this.#paths,
       sending: this.#sending,
-      receiving: this.#receiving,
-      transmit: (path, body) => this.#effects.transmit(path, body),
+      dead: (path) => this.#dead(path),
+      silenceChanged: (silent) => this.#effects.silenceChanged?.(silent),
     })
-    this.#liveness = new Liveness(this.#limits)
-    this.#timer = new LinkTimer(options.clock, () => this.#onTimer())
+    this.#timer = new LinkTimer(options.clock, () => {
+      this.#watch.run(this.#clock.monotonicMs())
+      this.#flush()
+    })
     this.#channels = new ChannelTable({
       role: options.role,
       limits: this.#limits,
@@ -85,6 +90,10 @@ export class Link {
   get rttMs(): number | undefined {
     return this.#paths.active?.rttMs
   }
+  /** Something waits, and nothing has come by the relay path for 30 s: the other side may sleep. The link waits for it. */
+  get silent(): boolean {
+    return this.#paths.relay.silent
+  }
   get state(): 'open' | 'closed' {
     return this.#closed ? 'closed' : 'open'
   }
@@ -93,9 +102,8 @@ export class Link {
       ...this.#pump.stats,
       ...this.#sending.stats,
       ...this.#receiving.stats,
+      ...this.#channels.stats,
       pathChanges: this.#paths.changes,
-      queuedBytes: this.#channels.queuedBytes,
-      openChannels: this.#channels.size,
     }
   }
 
@@ -108,8 +116,18 @@ export class Link {
     if (this.#closed || path.usable === usable) return
     const nowMs = this.#clock.monotonicMs()
     const before = this.path
-    this.#liveness.watch(path, usable && name === 'direct', nowMs)
+    this.#watch.usable(path, usable, nowMs)
     if (this.#paths.setUsable(path, usable)) this.#pathChanged(before, nowMs)
+    this.#wake()
+  }
+
+  /**
+   * This side slept, its network changed, or the other side is known to be back: a direct path has 1.5 s to show that it works,
+   * what waits is sent again, and no time that passed counts for the end of anything.
+   */
+  check(): void {
+    if (this.#closed) return
+    this.#watch.startOver(this.#clock.monotonicMs())
     this.#wake()
   }
 
@@ -133,7 +151,7 @@ export class Link {
     const path = this.#paths.named(name)
     const nowMs = this.#clock.monotonicMs()
     try {
-      this.#liveness.heard(path, nowMs)
+      this.#watch.heard(path, nowMs)
       this.#sending.acknowledge(body, path, this.#paths.active, nowMs)
       this.#receiving.receive(path, body.frames, nowMs)
     } catch (error) {
@@ -149,7 +167,7 @@ export class Link {
   ping(name: PathName): Promise<number> {
     if (this.#closed) return Promise.reject(linkClosed())
     this.#wake()
-    return this.#liveness.ping(this.#paths.named(name), this.#clock.monotonicMs())
+    return this.#watch.ping(this.#paths.named(name), this.#clock.monotonicMs())
   }
 
   /**
@@ -200,7 +218,7 @@ export class Link {
     if (this.#closed) return
     this.#closed = true
     this.#timer.cancel()
-    const undeliveredBytes = this.#sending.window.outstandingBytes + this.#channels.queuedBytes
+    const undeliveredBytes = this.#sending.window.outstandingBytes + this.#channels.stats.queuedBytes
     const undeliveredFrames = this.#sending.fail(error)
     this.#receiving.window.clear()
     this.#channels.fail(error)
@@ -232,6 +250,7 @@ export class Link {
   }
 
   #pathChanged(before: PathName | undefined, nowMs: number): void {
+    this.#watch.setSilent(false)
     this.#sending.pathChanged(nowMs)
     if (before === 'direct') {
       const error = new MeshError(ErrorReason.LINK_CLOSED, 'The direct path broke', { retryable: true })
@@ -260,19 +279,11 @@ export class Link {
     const { waiting, recovery } = this.#sending
     const idle = !waiting && this.#channels.idle
     recovery.update(waiting || (!idle && this.#paths.active === undefined), this.#paths.active, nowMs)
-    const { relay } = this.#paths
-    this.#liveness.watch(relay, !waiting && !idle && this.#paths.active === relay, nowMs)
+    this.#watch.waitsForCredit(!waiting && !idle && this.path === 'relay', nowMs)
     if (idle) this.#drain.resolveAll()
-    this.#setTimer(nowMs)
-  }
-
-  #onTimer(): void {
-    const nowMs = this.#clock.monotonicMs()
-    for (const path of this.#paths.all) {
-      if (this.#liveness.check(path, nowMs) === 'dead') this.#dead(path)
-    }
-    if (this.#sending.check(this.#paths.active, nowMs) === 'dead') this.#dead(this.#paths.active)
-    this.#flush()
+    const { active } = this.#paths
+    const ackDueMs = active && !active.blocked ? this.#receiving.acknowledger.dueMs : undefined
+    this.#timer.set(earliest(this.#watch.dueMs(), ackDueMs), nowMs)
   }
 
   #dead(path: PathState | undefined): void {
@@ -280,14 +291,6 @@ export class Link {
     if (path?.name !== 'direct') return this.close(error)
     this.setPath('direct', { usable: false })
     this.#effects.pathDead('direct', error)
-  }
-
-  #setTimer(nowMs: number): void {
-    const path = this.#paths.active
-    let dueMs = this.#sending.recovery.dueMs(path)
-    if (path !== undefined && !path.blocked) dueMs = earliest(dueMs, this.#receiving.acknowledger.dueMs)
-    for (const each of this.#paths.all) dueMs = earliest(dueMs, this.#liveness.dueMs(each))
-    this.#timer.set(dueMs, nowMs)
   }
 }
 

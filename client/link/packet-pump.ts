@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf'
-import { type Frame, type PacketBody, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
-import type { LinkStats } from './link-effects.ts'
-import type { PathName, PathState } from './path-state.ts'
+import { type Frame, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import type { LinkEffects, LinkStats } from './link-effects.ts'
+import type { PathState } from './path-state.ts'
 import type { Receiving } from './receiving.ts'
 import type { Sending } from './sending.ts'
 
@@ -11,8 +11,7 @@ import type { Sending } from './sending.ts'
 export interface PacketPumpOptions {
   readonly sending: Sending
   readonly receiving: Receiving
-  /** LinkEffects.transmit. */
-  readonly transmit: (path: PathName, body: PacketBody) => boolean
+  readonly effects: Pick<LinkEffects, 'transmit'>
 }
 
 export class PacketPump {
@@ -50,7 +49,7 @@ export class PacketPump {
 
   /** Sends one packet. `active`: by the path in use, which settles the acknowledgement; another one may not carry it. */
   send(path: PathState, frames: Frame[], active: boolean): void {
-    const { receiving, transmit } = this.#options
+    const { receiving, effects } = this.#options
     this.#packetsSent += 1
     this.#framesSent += frames.length
     const body = create(PacketBodySchema, {
@@ -59,7 +58,7 @@ export class PacketPump {
       frames,
     })
     if (active) receiving.acknowledger.sent()
-    if (!transmit(path.name, body)) path.blocked = true
+    if (!effects.transmit(path.name, body)) path.blocked = true
   }
 
   #sendFrames(active: () => PathState | undefined, nowMs: number): void {

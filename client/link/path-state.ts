@@ -26,6 +26,10 @@ export class PathState {
   blocked = false
   /** Idle pings since the last packet came this way. */
   unansweredPings = 0
+  /** Nothing came this way for long although something waits: the other side may sleep. Only the relay path can be. */
+  silent = false
+  /** When a check of the path is over that was not answered; undefined while there is none. */
+  checkDueMs: number | undefined
   /** When the next idle ping is due; undefined on paths that are not watched. */
   pingDueMs: number | undefined
   /** Ids to return with the next packet this way. */

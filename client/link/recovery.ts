@@ -8,16 +8,18 @@ import type { PathName, PathState } from './path-state.ts'
 //    again by progress, doubled by each expiry, at most maxRtoMs.
 //  - After a timeout on the relay path everything in flight counts as lost, but only one packet is sent, as a probe,
 //    until something is acknowledged: a server that restarts is not met with a full window from everybody.
-//  - Without progress for noProgressMs (relay), directDeadMs (direct) or pathlessMs (neither), the path or the link is
-//    dead. Time alone does not decide: a process that was suspended first sends its probes again.
+//  - Without progress for directDeadMs, the direct path is dead. By the relay the other side is silent when nothing came
+//    for silentMs: it may sleep, so probes go on, further apart. After deadMs without progress the link is dead.
+//    Time alone does not decide: a process that was suspended first sends its probes again.
 
-/** Timeouts without an answer before a path may be called dead: the first may have met a lost probe. */
+/** Timeouts without an answer before a path may be called dead or silent: the first may have met a lost probe. */
 const MIN_PROBES = { relay: 3, direct: 2 } as const
 
 export class Recovery {
   readonly #limits: LinkLimits
   #timeoutDueMs: number | undefined
   #waitingSinceMs: number | undefined
+  #heardMs = 0
   #timeouts = 0
   #probing = false
   /** When the next overtaken frame counts as lost; set by whoever marks them. */
@@ -55,11 +57,30 @@ export class Recovery {
     this.#waitingSinceMs = nowMs
   }
 
+  /** A packet came, whatever it brought. */
+  heard(nowMs: number): void {
+    this.#heardMs = nowMs
+  }
+
   /** Another path carries the link: it gets its own time. */
   pathChanged(nowMs: number): void {
     this.#reset()
     this.overtakenDueMs = undefined
     if (this.#waitingSinceMs !== undefined) this.#waitingSinceMs = nowMs
+  }
+
+  /** The other side may be back, or this side was away: the timeout expires now, and the time starts over. */
+  hurry(nowMs: number): void {
+    if (this.#waitingSinceMs === undefined) return
+    this.#reset()
+    this.#waitingSinceMs = nowMs
+    this.#timeoutDueMs = nowMs
+  }
+
+  /** Whether the relay path brings nothing although something waits. */
+  silent(path: PathState | undefined, nowMs: number): boolean {
+    const dueMs = this.#silentDueMs(path)
+    return dueMs !== undefined && dueMs <= nowMs
   }
 
   /** Whether the timeout has expired. Counts it, and starts probing on the relay path. */
@@ -79,19 +100,27 @@ export class Recovery {
 
   /** When this has to be asked again. */
   dueMs(path: PathState | undefined): number | undefined {
-    return earliest(this.#timeoutDueMs, earliest(this.overtakenDueMs, this.#deadDueMs(path)))
+    const judgementMs = earliest(this.#silentDueMs(path), this.#deadDueMs(path))
+    return earliest(this.#timeoutDueMs, earliest(this.overtakenDueMs, judgementMs))
   }
 
   #deadDueMs(path: PathState | undefined): number | undefined {
     if (this.#waitingSinceMs === undefined) return undefined
-    if (path === undefined) return this.#waitingSinceMs + this.#limits.pathlessMs
+    if (path === undefined) return this.#waitingSinceMs + this.#limits.deadMs
     if (this.#timeouts < MIN_PROBES[path.name]) return undefined
-    return this.#waitingSinceMs + (path.name === 'relay' ? this.#limits.noProgressMs : this.#limits.directDeadMs)
+    return this.#waitingSinceMs + (path.name === 'relay' ? this.#limits.deadMs : this.#limits.directDeadMs)
+  }
+
+  #silentDueMs(path: PathState | undefined): number | undefined {
+    if (this.#waitingSinceMs === undefined || path?.name !== 'relay') return undefined
+    if (path.silent || this.#timeouts < MIN_PROBES.relay) return undefined
+    return Math.max(this.#waitingSinceMs, this.#heardMs) + this.#limits.silentMs
   }
 
   #timeoutMs(path: PathState): number {
     const minMs = path.name === 'relay' ? this.#limits.minRelayRtoMs : this.#limits.minDirectRtoMs
-    return Math.min(this.#limits.maxRtoMs, path.rtt.rtoMs(minMs, this.#limits) * 2 ** this.#timeouts)
+    const maxMs = path.silent ? this.#limits.silentRtoMs : this.#limits.maxRtoMs
+    return Math.min(maxMs, path.rtt.rtoMs(minMs, this.#limits) * 2 ** this.#timeouts)
   }
 
   #reset(): void {

@@ -76,12 +76,13 @@ export class Sending {
     this.recovery.pathChanged(nowMs)
   }
 
-  /** Does what is due. `dead`: the path, or the link when there is none, has had its time without progress. */
-  check(active: PathState | undefined, nowMs: number): 'alive' | 'dead' {
+  /** Does what is due. `silent`: the relay path brings nothing. `dead`: the path, or the link without one, had its time. */
+  check(active: PathState | undefined, nowMs: number): 'alive' | 'silent' | 'dead' {
     const { overtakenDueMs } = this.recovery
     if (overtakenDueMs !== undefined && overtakenDueMs <= nowMs) this.#markOvertaken(active, nowMs)
     if (this.recovery.expired(active, nowMs)) this.#timeout(active)
-    return this.recovery.dead(active, nowMs) ? 'dead' : 'alive'
+    if (this.recovery.dead(active, nowMs)) return 'dead'
+    return this.recovery.silent(active, nowMs) ? 'silent' : 'alive'
   }
 
   /** Ends everything that was not acknowledged. Returns how many frames those were. */

@@ -10,6 +10,7 @@ import {
 } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { invalidFrame, MAX_NAME_BYTES, utf8Length } from '../frame-check.ts'
 import { frameBytes } from '../frame-size.ts'
+import type { LinkStats } from '../link-effects.ts'
 import { INITIAL_CREDIT_BYTES, type LinkLimits } from '../link-limits.ts'
 import type { Outgoing } from '../outgoing.ts'
 import type { Scheduler } from '../scheduler.ts'
@@ -69,20 +70,16 @@ export class ChannelTable implements ChannelHost {
   get limits(): LinkLimits {
     return this.#options.limits
   }
-  /** Channels with a direction that is not over. */
-  get size(): number {
-    return this.#machines.size
-  }
   /** Whether no channel has anything left to send. */
   get idle(): boolean {
     for (const machine of this.#machines.values()) if (!machine.outbox.idle) return false
     return true
   }
-  /** Bytes queued on all channels. */
-  get queuedBytes(): number {
-    let bytes = 0
-    for (const machine of this.#machines.values()) bytes += machine.outbox.queuedBytes
-    return bytes
+  /** Channels with a direction that is not over, and the bytes queued on them. */
+  get stats(): Pick<LinkStats, 'openChannels' | 'queuedBytes'> {
+    let queuedBytes = 0
+    for (const machine of this.#machines.values()) queuedBytes += machine.outbox.queuedBytes
+    return { openChannels: this.#machines.size, queuedBytes }
   }
 
   /**

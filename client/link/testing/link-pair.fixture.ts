@@ -19,6 +19,7 @@ export class RecordedLink {
   readonly control: ControlFrame[] = []
   readonly channels: LinkChannel[] = []
   readonly deadPaths: PathName[] = []
+  readonly silences: boolean[] = []
   readonly closings: { error: MeshError; report: LinkCloseReport }[] = []
   /** What `transmit` answers. */
   takesMore = true
@@ -39,6 +40,7 @@ export class RecordedLink {
         control: (frame) => void this.control.push(frame),
         channel: (channel) => void this.channels.push(channel),
         pathDead: (path) => void this.deadPaths.push(path),
+        silenceChanged: (silent) => void this.silences.push(silent),
         closed: (error, report) => void this.closings.push({ error, report }),
       },
     })

@@ -15,6 +15,8 @@ import { SimTraffic } from './sim-traffic.ts'
 //     settle all the same, and what arrived must be a prefix.
 
 const DURATION_MS = 20_000
+/** A link gives up within a run. */
+const LIMITS: LinkLimits = { ...DEFAULT_LINK_LIMITS, deadMs: 120_000 }
 
 export interface RunResult {
   readonly violations: readonly string[]
@@ -58,13 +60,13 @@ class Run {
     this.#limits =
       this.#random.uniform() < 0.25
         ? {
-            ...DEFAULT_LINK_LIMITS,
+            ...LIMITS,
             relayWindowFrames: 4,
             directWindowFrames: 8,
             reorderFrames: 16,
             reorderBytes: 40_000,
           }
-        : DEFAULT_LINK_LIMITS
+        : LIMITS
     this.#network = this.#makeNetwork()
     this.#traffic = new SimTraffic({
       clock: this.#clock,
