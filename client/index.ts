@@ -40,12 +40,11 @@ export type { Message, MessageData } from './swarm/message.ts'
 export type {
   OpenChannelOptions,
   Peer,
-  PeerEvents,
-  PeerPath,
-  PeerRestart,
   RequestOptions,
   SendOptions,
 } from './swarm/peer.ts'
+export type { PeerEvents, PeerPath, PeerRestart } from './swarm/peer-events.ts'
+export type { PeerPresence } from './swarm/presence.ts'
 export type { RequestHandler } from './swarm/requests.ts'
 export type { Swarm } from './swarm/swarm.ts'
 export type { SwarmOptions } from './swarm/swarm-options.ts'

@@ -109,6 +109,11 @@ export class Connections {
     return connection
   }
 
+  /** See PeerConnection.check. */
+  check(): void {
+    for (const connection of [...this.#peers.values()]) connection.check()
+  }
+
   /** See PeerConnection.signalChanged. */
   signalChanged(): void {
     for (const connection of [...this.#peers.values()]) connection.signalChanged()

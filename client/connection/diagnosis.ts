@@ -1,5 +1,6 @@
 import { ErrorReason, type MeshError } from '@mesh/core'
 import type { DropCounts } from './connections.ts'
+import type { PeerConnection } from './peer-connection.ts'
 import type { CandidateCounts } from './rtc-attempt.ts'
 
 /** What a connection is doing, and what keeps it from doing better. */
@@ -46,8 +47,31 @@ const ADVICE: Partial<Record<ErrorReason, string>> = {
   [ErrorReason.UNREACHABLE]: 'The signaling server cannot be reached.',
 }
 
+/** Puts together what is known of a peer. `gone`: why it is not in the swarm any more. */
+export function diagnose(
+  connection: PeerConnection | undefined,
+  { path, gone, dropped }: Pick<Diagnosis, 'path' | 'dropped'> & { readonly gone: MeshError | undefined },
+): Diagnosis {
+  const linked = connection?.linked
+  return {
+    connection: connection?.state ?? 'idle',
+    path,
+    rttMs: linked?.link.rttMs,
+    direct: {
+      state: linked?.direct.state ?? 'off',
+      attempts: linked?.direct.tries ?? 0,
+      candidates: { ...(linked?.direct.candidates ?? { local: 0, remote: 0 }) },
+      error: linked?.direct.lastError,
+    },
+    error: connection?.lastError ?? gone,
+    packets: { ...(linked?.counts ?? { sent: 0, received: 0, replayed: 0, rejected: 0 }) },
+    dropped: { ...dropped },
+    advice: advise([connection?.lastError, linked?.direct.lastError, linked?.relayError, gone]),
+  }
+}
+
 /** What to do about the errors, without repetition. */
-export function advise(errors: readonly (MeshError | undefined)[]): string[] {
+function advise(errors: readonly (MeshError | undefined)[]): string[] {
   const advice = errors.map((error) => error && ADVICE[error.reason]).filter((text) => text !== undefined)
   return [...new Set(advice)]
 }

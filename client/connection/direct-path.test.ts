@@ -30,6 +30,7 @@ function makePath(options: {
   offerer: boolean
   factory?: FakeRtc | undefined
   factoryNow?: () => FakeRtc | undefined
+  reachable?: () => boolean
   iceServers?: RtcIceServer[]
   turns?: Turns
 }): DirectPath {
@@ -38,6 +39,7 @@ function makePath(options: {
     clock,
     random: LONGEST,
     factory: options.factoryNow ?? (() => ('factory' in options ? options.factory : rtc)),
+    reachable: options.reachable ?? (() => true),
     iceServers: () => options.iceServers ?? [],
     offerer: options.offerer,
     turn: () => turns.take(),
@@ -296,6 +298,54 @@ describe('direct path of the answerer', () => {
     ])
     path.receive(offer(1))
     expect(sent).toHaveLength(1)
+  })
+})
+
+describe('direct path that is hurried', () => {
+  it('tries at once, and as often as at the start, where it would have waited long', async () => {
+    const path = makePath({ offerer: true })
+    path.enable()
+    for (const waitMs of [0, 1_000, 2_000]) {
+      await clock.advance(waitMs)
+      await failNow()
+    }
+    expect([path.state, rtc.connections.length]).toEqual(['waiting', 3])
+    path.hurry()
+    for (const waitMs of [0, 1_000, 2_000]) {
+      await clock.advance(waitMs)
+      await failNow()
+    }
+    expect(rtc.connections).toHaveLength(6)
+    path.close()
+  })
+
+  it('asks the offerer when this side answers, and leaves alone what is open or under way', async () => {
+    const path = makePath({ offerer: false })
+    path.enable()
+    path.hurry()
+    path.receive(offer(1))
+    await clock.advance(0)
+    path.hurry()
+    rtc.last.open()
+    path.hurry()
+    expect(log()).toEqual(['1 answer'])
+    await failNow()
+    path.hurry()
+    expect(log()).toEqual(['1 answer', '1 request', '1 request'])
+    path.close()
+  })
+
+  it('begins nothing while the other side would not hear of it', async () => {
+    let reachable = false
+    const path = makePath({ offerer: true, reachable: () => reachable })
+    path.enable()
+    await clock.advance(600_000)
+    expect([rtc.connections.length, path.state]).toEqual([0, 'waiting'])
+    reachable = true
+    path.hurry()
+    await clock.advance(0)
+    expect(log()).toEqual(['1 offer'])
+    path.close()
   })
 })
 

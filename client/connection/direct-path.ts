@@ -16,6 +16,8 @@ export interface DirectPathOptions {
   readonly random: Random
   /** Undefined while there is no WebRTC, or the topics on the link do not allow it. */
   readonly factory: () => RtcFactory | undefined
+  /** Whether the other side would hear of an attempt now; while it would not, there is none. */
+  readonly reachable: () => boolean
   readonly iceServers: () => readonly RtcIceServer[]
   readonly offerer: boolean
   /** Attempts of all links together are limited; resolves with the function that ends this one's turn. */
@@ -88,6 +90,14 @@ export class DirectPath {
     this.#set('off')
   }
 
+  /** The other side is reachable again, or the network may be another one: the next attempt does not wait. */
+  hurry(): void {
+    if (!this.#enabled || this.state !== 'waiting') return
+    this.#startOver()
+    if (this.#options.offerer) this.#again(0)
+    else this.#request()
+  }
+
   receive(signal: RtcSignal): void {
     const { offerer } = this.#options
     const factory = this.#options.factory()
@@ -132,6 +142,10 @@ export class DirectPath {
     const endTurn = await this.#options.turn()
     const factory = this.#options.factory()
     if (!this.#enabled || this.#attempt || !factory) return endTurn()
+    if (!this.#options.reachable()) {
+      this.#set('waiting')
+      return endTurn()
+    }
     this.#endTurn = endTurn
     this.#number++
     this.#open(factory)

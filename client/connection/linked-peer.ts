@@ -27,6 +27,7 @@ export class LinkedPeer {
   readonly #open: OpenLink
   readonly #admission: Timer
   #lastTopic: Uint8Array | undefined
+  #wasAlive = false
 
   constructor(options: LinkedPeerOptions) {
     const { context, connection, keys, connectionId } = options
@@ -46,7 +47,7 @@ export class LinkedPeer {
           else this.attachments.control(frame)
         },
         channel: (channel) => this.attachments.channel(channel),
-        pathChanged: () => options.onChange(),
+        pathChanged: () => this.#pathChanged(options),
         directDead: (error) => this.direct.fail(error),
         closed: (error) => this.#onClosed(options, error),
       },
@@ -55,6 +56,7 @@ export class LinkedPeer {
       clock: context.clock,
       random: context.random,
       factory: () => (this.attachments.allowDirect ? context.rtc : undefined),
+      reachable: () => this.alive,
       iceServers: context.iceServers,
       offerer: connection.role === 'lower',
       turn: context.rtcTurn,
@@ -97,6 +99,16 @@ export class LinkedPeer {
     return this.link.path
   }
 
+  /** Whether there is a path, and the other side answers by it as far as is known. */
+  get alive(): boolean {
+    return this.path !== undefined && !this.link.silent
+  }
+
+  /** Unix time at which something of the other side came last. */
+  get heardAtMs(): number | undefined {
+    return this.#open.heardAtMs
+  }
+
   get connectionId(): Uint8Array {
     return this.#open.connectionId
   }
@@ -127,8 +139,21 @@ export class LinkedPeer {
     this.#open.rekey(next, replaced)
   }
 
+  /** This side slept, or its network changed: see Link.check. */
+  check(): void {
+    this.link.check()
+    this.direct.hurry()
+  }
+
   close(error: MeshError): void {
     this.#open.close(error)
+  }
+
+  #pathChanged({ onChange }: LinkedPeerOptions): void {
+    const { alive } = this
+    if (alive && !this.#wasAlive) this.direct.hurry()
+    this.#wasAlive = alive
+    onChange()
   }
 
   async #sendRelay({ context, connection, topicForRelay }: LinkedPeerOptions, payload: Uint8Array): Promise<void> {

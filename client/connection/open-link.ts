@@ -23,6 +23,7 @@ export interface OpenLinkOptions {
   readonly sendRelay: (payload: Uint8Array) => Promise<unknown>
   readonly onRelayFailure: (error: MeshError) => void
   readonly effects: Pick<LinkEffects, 'control' | 'channel' | 'closed'> & {
+    /** Another path carries the link, or none; or the other side fell silent, or is heard again. */
     pathChanged(path: PathName | undefined): void
     directDead(error: MeshError): void
   }
@@ -58,6 +59,8 @@ export class OpenLink {
   readonly #relay: RelayPath
   readonly #inbound: OrderedQueue
   readonly #outbound: Record<PathName, OrderedQueue>
+  /** Unix time at which a packet of the other side opened last. */
+  heardAtMs: number | undefined
   #receiving: Generation[]
   #sending: Generation
   #channel: RtcDataChannel | undefined
@@ -83,6 +86,7 @@ export class OpenLink {
         control: (frame) => effects.control(frame),
         channel: (channel) => effects.channel(channel),
         pathChanged: (path) => effects.pathChanged(path),
+        silenceChanged: () => effects.pathChanged(this.link.path),
         pathDead: (_path, error) => {
           this.dropChannel()
           effects.directDead(error)
@@ -231,6 +235,7 @@ export class OpenLink {
   #open(path: PathName, packet: Packet, candidates: readonly Generation[]): void {
     this.#inbound.settle(openWithAny(candidates, packet), ({ body, generation }) => {
       this.counts.received++
+      this.heardAtMs = this.#options.clock.wallMs()
       // A packet under newer keys proves that the other side has them.
       if (this.#receiving.indexOf(generation) < this.#receiving.indexOf(this.#sending)) this.#sending = generation
       this.link.receive(path, body)

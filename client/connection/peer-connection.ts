@@ -1,7 +1,6 @@
 import { ErrorReason, formatPeerId, type LinkKeys, MeshError, type VerifiedRecord } from '@mesh/core'
-import type { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { Packet, Signal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
-import type { LinkChannel, PathName } from '../link/index.ts'
+import type { PathName } from '../link/index.ts'
 import { sameProcess } from '../signal/session-order.ts'
 import { Approach } from './approach.ts'
 import type { ConnectionContext } from './connection-context.ts'
@@ -45,6 +44,7 @@ export class PeerConnection {
   /** Lower key, while linked. */
   #rekeying: Rekeying | undefined
   #closed = false
+  #heardAtMs: number | undefined
   /** Why the last try for a link failed. */
   lastError: MeshError | undefined
 
@@ -99,17 +99,41 @@ export class PeerConnection {
     return this.linked?.path
   }
 
+  /** Whether there is a path to the peer, and it answers as far as is known. */
+  get alive(): boolean {
+    return this.linked?.alive === true
+  }
+
+  /** Unix time at which something the peer made came by a link last. */
+  get heardAtMs(): number | undefined {
+    return this.linked?.heardAtMs ?? this.#heardAtMs
+  }
+
   /** A swarm wants this peer, or has a newer record of it. */
   want(handle: TopicHandle, record: VerifiedRecord): void {
+    const known = this.#wants.get(handle)
     this.#wants.set(handle, record)
     this.#recordChanged(record)
+    // Whoever signs records is awake.
+    if (this.linked?.link.silent && record.record.seq > (known?.record.record.seq ?? 0n)) this.linked.link.check()
     this.#reconcile()
   }
 
-  /** The directory no longer lists the peer. `said`: its own signed LEAVE says so, and then the link ends at once. */
-  unlisted(handle: TopicHandle, said: boolean): void {
-    if (said) return this.unwant(handle, new MeshError(ErrorReason.PEER_LEFT, 'the peer left the swarm'))
-    if (this.#wants.unlist(handle)) this.#reconcile()
+  /**
+   * The directory no longer lists the peer. 'left': its own signed LEAVE says so, and the link ends at once. 'gone': so the server
+   * says; the link ends unless a direct path says otherwise. 'silent': it may sleep, and the link waits for it.
+   */
+  unlisted(handle: TopicHandle, why: 'left' | 'gone' | 'silent'): void {
+    if (why === 'left') return this.unwant(handle, new MeshError(ErrorReason.PEER_LEFT, 'the peer left the swarm'))
+    if (this.#wants.unlist(handle, why)) this.#reconcile()
+  }
+
+  /** This side slept, or its network changed: nothing waits for a time that was set before. */
+  check(): void {
+    this.linked?.check()
+    if (this.linked) return
+    this.#approach.reset(true)
+    this.#reconcile()
   }
 
   /** A swarm does not want this peer any more: because of `error`, or because this side leaves the swarm. */
@@ -127,12 +151,6 @@ export class PeerConnection {
     if (isGone(this.#rekeying?.call)) this.#rekeying?.abandon()
     if (isGone(this.#approach.call)) this.#approach.endCall()
     this.#reconcile()
-  }
-
-  /** Opens a channel of an attached topic. Throws LINK_CLOSED when there is no link. */
-  openChannel(options: { topic: Uint8Array; name: string; kind: ChannelKind }): LinkChannel {
-    if (!this.linked) throw new MeshError(ErrorReason.LINK_CLOSED, 'there is no link to the peer', { retryable: true })
-    return this.linked.link.openChannel(options)
   }
 
   /** A verified signal of this peer, in order. `replayed`: its seq was seen before. */
@@ -169,7 +187,7 @@ export class PeerConnection {
   #reconcileLink(linked: LinkedPeer, listed: boolean): void {
     linked.setRelay(listed && this.#context.relayUp())
     // The server says the peer is gone, and no live path says otherwise.
-    if (!listed && linked.path !== 'direct')
+    if (!this.#wants.hopeful && linked.path !== 'direct')
       return linked.close(new MeshError(ErrorReason.PEER_LEFT, 'the peer is gone'))
     for (const { handle } of this.#wants) linked.attachments.attach(handle)
   }
@@ -240,6 +258,7 @@ export class PeerConnection {
     this.#rekeying?.close()
     this.#rekeying = undefined
     this.#signals.forgetReply()
+    this.#heardAtMs = linked.heardAtMs
     this.#link = undefined
     this.#note(error)
     if (this.#closed) return

@@ -22,7 +22,7 @@ describe('wants', () => {
     const [unreachable, unlisted, good] = [handle(1, false), handle(2), handle(3)]
     wants.set(unreachable, fakeRecord())
     wants.set(unlisted, fakeRecord())
-    expect(wants.unlist(unlisted)).toBe(true)
+    expect(wants.unlist(unlisted, 'gone')).toBe(true)
     expect(wants.listed()).toBeUndefined()
     wants.set(good, fakeRecord())
     expect(wants.listed()?.handle).toBe(good)
@@ -32,9 +32,21 @@ describe('wants', () => {
   it('are listed again with the next record', () => {
     const topic = handle(1)
     wants.set(topic, fakeRecord())
-    wants.unlist(topic)
+    wants.unlist(topic, 'silent')
     wants.set(topic, fakeRecord({ seq: 2 }))
     expect(wants.listed()?.record.record.seq).toBe(2n)
+  })
+
+  it('have hope as long as the peer is listed somewhere, or may come back', () => {
+    const [here, there] = [handle(1), handle(2)]
+    wants.set(here, fakeRecord())
+    wants.set(there, fakeRecord())
+    wants.unlist(here, 'gone')
+    expect(wants.hopeful).toBe(true)
+    wants.unlist(there, 'silent')
+    expect([wants.hopeful, wants.listed()]).toEqual([true, undefined])
+    wants.unlist(there, 'gone')
+    expect(wants.hopeful).toBe(false)
   })
 
   it('keep the newest record of a session, and the newest process, whatever comes later', () => {
@@ -56,7 +68,7 @@ describe('wants', () => {
 
   it('know nothing of what was never wanted, or not any more', () => {
     const topic = handle(1)
-    expect(wants.unlist(topic)).toBe(false)
+    expect(wants.unlist(topic, 'gone')).toBe(false)
     expect(wants.delete(topic)).toBe(false)
     wants.set(topic, fakeRecord())
     expect(wants.delete(topic)).toBe(true)

@@ -2,12 +2,17 @@ import { equalBytes, type VerifiedRecord } from '@mesh/core'
 import { sameProcess } from '../signal/session-order.ts'
 import type { TopicHandle } from './topic-handle.ts'
 
+/**
+ * What the directory says of a peer in a topic: it is there; it fell silent without a word and may come back (its lease ran out,
+ * its server is gone); or it is gone.
+ */
+export type Listing = 'listed' | 'silent' | 'gone'
+
 /** What one swarm wants of one peer. */
 export interface Want {
   readonly handle: TopicHandle
   readonly record: VerifiedRecord
-  /** The directory lists the peer in this topic. */
-  readonly listed: boolean
+  readonly listing: Listing
 }
 
 /** The swarms that want a link to one peer. */
@@ -24,8 +29,13 @@ export class Wants {
 
   /** The first topic the peer is listed in and this side can be reached under: what to call or relay in. */
   listed(): Want | undefined {
-    for (const want of this.#wants.values()) if (want.listed && want.handle.self()) return want
+    for (const want of this.#wants.values()) if (want.listing === 'listed' && want.handle.self()) return want
     return undefined
+  }
+
+  /** Whether the peer is in some topic, or may come back to one. */
+  get hopeful(): boolean {
+    return [...this.#wants.values()].some(({ listing }) => listing !== 'gone')
   }
 
   get(handle: TopicHandle): Want | undefined {
@@ -36,13 +46,13 @@ export class Wants {
   set(handle: TopicHandle, record: VerifiedRecord): void {
     const known = this.#wants.get(handle.name)?.record
     const chosen = known && isEarlier(record, known) ? known : record
-    this.#wants.set(handle.name, { handle, record: chosen, listed: true })
+    this.#wants.set(handle.name, { handle, record: chosen, listing: 'listed' })
   }
 
   /** False when the peer is not wanted in that topic. */
-  unlist(handle: TopicHandle): boolean {
+  unlist(handle: TopicHandle, listing: Exclude<Listing, 'listed'>): boolean {
     const want = this.#wants.get(handle.name)
-    if (want) this.#wants.set(handle.name, { ...want, listed: false })
+    if (want) this.#wants.set(handle.name, { ...want, listing })
     return want !== undefined
   }
 

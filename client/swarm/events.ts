@@ -8,12 +8,14 @@ export interface SwarmEvents extends Record<string, unknown> {
   message: Message
   /** A peer is in the swarm: admitted, and reachable. */
   join: Peer
-  /** A peer left, is gone for good, or is no longer linked to because the topology has other links for its room. */
+  /** A peer left, was away for too long (`SwarmOptions.awayMs`), or is no longer linked to because the topology has other links for its room. */
   leave: Peer
   /** A peer's state or session changed. */
   update: Peer
   /** A peer's path changed: see `peer.path`. */
   path: Peer
+  /** A peer went away, or is back: see `peer.presence`. */
+  presence: Peer
   /** A peer opened a named channel. Without a listener the channel is refused. */
   channel: Channel
   /** A peer's process restarted: sends that the old one had not acknowledged have rejected with PEER_RESTARTED. */

@@ -10,6 +10,8 @@ let clock: VirtualClock
 let peer: Peer
 let opened: FakeLinkChannel[]
 let connection: PeerConnection
+/** What the test says of the connection. */
+let way: Record<'lastError' | 'path' | 'alive' | 'heardAtMs' | 'linked', unknown>
 
 /** A channel whose other end is the test. */
 class FakeLinkChannel {
@@ -50,14 +52,13 @@ class FakeLinkChannel {
 beforeEach(() => {
   clock = new VirtualClock()
   opened = []
-  connection = {
-    lastError: undefined,
-    openChannel: (options: { kind: ChannelKind; name: string }) => {
-      const channel = new FakeLinkChannel(options)
-      opened.push(channel)
-      return channel as unknown as LinkChannel
-    },
-  } as unknown as PeerConnection
+  const openChannel = (options: { kind: ChannelKind; name: string }) => {
+    const channel = new FakeLinkChannel(options)
+    opened.push(channel)
+    return channel as unknown as LinkChannel
+  }
+  way = { lastError: undefined, path: 'relay', alive: true, heardAtMs: undefined, linked: { link: { openChannel } } }
+  connection = way as unknown as PeerConnection
   peer = new Peer({ topic: FAKE_TOPIC, clock, dropped: {} }, fakeRecord())
 })
 

@@ -1,13 +1,15 @@
 import { type Clock, ErrorReason, equalBytes, formatPeerId, MeshError, type VerifiedRecord } from '@mesh/core'
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
-import { advise, type Diagnosis } from '../connection/diagnosis.ts'
+import { type Diagnosis, diagnose } from '../connection/diagnosis.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
-import { abortError } from '../delay.ts'
-import type { LinkChannel } from '../link/index.ts'
+import type { Link, LinkChannel } from '../link/index.ts'
 import { Channel } from './channel.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
-import { encodeMessage, type Message, type MessageData, receivedMessage } from './message.ts'
+import { encodeMessage, type Message, type MessageData } from './message.ts'
+import type { PeerEvents, PeerPath } from './peer-events.ts'
+import { type PeerPresence, Presence } from './presence.ts'
+import { askPeer } from './requests.ts'
 
 export interface SendOptions {
   /** Gives up. A message whose first byte has left may still arrive. */
@@ -22,21 +24,6 @@ export interface RequestOptions extends SendOptions {
 export interface OpenChannelOptions extends SendOptions {
   /** 'bytes' (default) does not keep boundaries; 'messages' does, up to 16 MiB each. */
   readonly kind?: 'bytes' | 'messages'
-}
-
-/** How messages travel: through the server, directly, or not at all for now. */
-export type PeerPath = 'none' | 'relay' | 'direct'
-
-export interface PeerEvents extends Record<string, unknown> {
-  /** Messages travel another way from now on. */
-  path: PeerPath
-  /** The peer is another process now, and knows nothing of what the old one knew. */
-  restart: PeerRestart
-}
-
-export interface PeerRestart {
-  /** Sends and requests that the old process had not acknowledged. Each has rejected with PEER_RESTARTED. */
-  readonly undelivered: number
 }
 
 /** What a peer needs from its swarm. */
@@ -65,6 +52,9 @@ export class Peer {
   readonly #context: PeerContext
   #record: VerifiedRecord
   #connection: PeerConnection | undefined
+  readonly #presence: Presence
+  /** Unix time of the newest record, by this side's clock. */
+  #recordedAtMs: number
   #attached = false
   /** Data goes by the direct path only. */
   #directOnly = false
@@ -80,10 +70,13 @@ export class Peer {
   constructor(context: PeerContext, record: VerifiedRecord) {
     this.#context = context
     this.#record = record
+    const { clock } = context
+    this.#presence = new Presence(clock.monotonicMs())
+    this.#recordedAtMs = Math.min(Number(record.record.issuedAtMs), clock.wallMs())
     this.key = record.record.peerKey
     this.id = formatPeerId(this.key)
     this.#wait = new LinkWait({
-      clock: context.clock,
+      clock,
       id: this.id,
       usable: () => this.usable,
       gone: () => this.#gone,
@@ -94,6 +87,16 @@ export class Peer {
   /** Calls `listener` for every event of that name, until the returned function is called. */
   on<Name extends keyof PeerEvents & string>(name: Name, listener: (event: PeerEvents[Name]) => void): () => void {
     return this.#events.on(name, listener)
+  }
+
+  /** 'away': there has been no way to the peer for 15 s. It may be asleep, and stays in the swarm for a while. */
+  get presence(): PeerPresence {
+    return this.#presence.current
+  }
+
+  /** Unix time at which something that only the peer can have made came last, by whatever path: a packet, or a record. */
+  get lastSeenMs(): number {
+    return Math.max(this.#recordedAtMs, this.#connection?.heardAtMs ?? 0)
   }
 
   /** What the peer says about itself (MembershipRecord.state), at most 1 KiB; signed by it, readable by servers. */
@@ -118,8 +121,9 @@ export class Peer {
 
   /**
    * Sends one message, up to 16 MiB. Resolves when the peer's SDK has it, in order; messages of one sender never overtake
-   * each other. Rejects with MESSAGE_TOO_LARGE, PEER_LEFT, ABORTED, LINK_TIMEOUT (no link within 15 s), or, when the link ended
-   * first, with PEER_RESTARTED or LINK_CLOSED: then it is not known whether the message arrived.
+   * each other. Rejects with MESSAGE_TOO_LARGE, PEER_LEFT, ABORTED, LINK_TIMEOUT (no link within 15 s), PEER_ASLEEP (no path
+   * within 15 s), or, when the link ended first, with PEER_RESTARTED or LINK_CLOSED: then it is not known whether the message
+   * arrived. What has left when a peer falls asleep waits for it: until it is back or leaves the swarm.
    */
   async send(data: MessageData, options: SendOptions = {}): Promise<void> {
     const bytes = encodeMessage(data)
@@ -161,30 +165,16 @@ export class Peer {
 
   /** What the connection to this peer is doing, and what to do about what fails. */
   async diagnose(): Promise<Diagnosis> {
-    const connection = this.#connection
-    const linked = connection?.linked
-    const errors = [connection?.lastError, linked?.direct.lastError, linked?.relayError, this.#gone]
-    return {
-      connection: this.connection,
-      path: this.path,
-      rttMs: this.rttMs,
-      direct: {
-        state: linked?.direct.state ?? 'off',
-        attempts: linked?.direct.tries ?? 0,
-        candidates: { ...(linked?.direct.candidates ?? { local: 0, remote: 0 }) },
-        error: linked?.direct.lastError,
-      },
-      error: connection?.lastError ?? this.#gone,
-      packets: { ...(linked?.counts ?? { sent: 0, received: 0, replayed: 0, rejected: 0 }) },
-      dropped: { ...this.#context.dropped },
-      advice: advise(errors),
-    }
+    return diagnose(this.#connection, { path: this.path, gone: this.#gone, dropped: this.#context.dropped })
   }
 
   /** @internal The swarm's view of this peer changed. True when its state or session did; refreshing a record is no news. */
   update(change: PeerChange): boolean {
     const { record: before } = this.#record
-    if (change.record && change.record.record.seq > before.seq) this.#record = change.record
+    if (change.record && change.record.record.seq > before.seq) {
+      this.#record = change.record
+      this.#recordedAtMs = this.#context.clock.wallMs()
+    }
     if (change.connection) this.#connection = change.connection
     this.#directOnly = change.directOnly ?? this.#directOnly
     if (change.attached !== undefined && change.attached !== this.#attached) {
@@ -193,7 +183,9 @@ export class Peer {
       this.#wait.wake()
     }
     const { record } = this.#record
-    return !equalBytes(record.state, before.state) || !equalBytes(record.sessionId, before.sessionId)
+    const newState = !equalBytes(record.state, before.state)
+    if (newState) this.#events.emit('state', record.state)
+    return newState || !equalBytes(record.sessionId, before.sessionId)
   }
 
   /** @internal The peer left: whatever waits fails. */
@@ -201,14 +193,34 @@ export class Peer {
     this.#gone = error
     this.#attached = false
     this.#wait.wake()
+    this.#events.emit('leave', error)
+    this.#events.clear()
+  }
+
+  /** @internal Looks whether the peer is there. True when that changed. */
+  look(): boolean {
+    const nowMs = this.#context.clock.monotonicMs()
+    if (!this.#presence.look(this.#attached && this.#connection?.alive === true, nowMs)) return false
+    this.#events.emit('presence', this.presence)
+    return true
+  }
+
+  /** @internal How long there has been no way to the peer. */
+  get unreachableForMs(): number {
+    return this.#presence.unreachableForMs(this.#context.clock.monotonicMs())
+  }
+
+  /** @internal This side slept: what did not come meanwhile says nothing of the peer. */
+  startOver(): void {
+    this.#presence.startOver(this.#context.clock.monotonicMs())
   }
 
   /** @internal True when the path is another one than at the last call. */
   pathChanged(): boolean {
+    if (this.usable) this.#wait.wake()
     const { path } = this
     if (path === this.#lastPath) return false
     this.#lastPath = path
-    if (this.usable) this.#wait.wake()
     this.#events.emit('path', path)
     return true
   }
@@ -223,23 +235,14 @@ export class Peer {
     return this.#attached
   }
 
-  /** @internal True while channels can be used. */
+  /** @internal True while messages leave at once. */
   get usable(): boolean {
-    return this.#attached && (!this.#directOnly || this.#connection?.path === 'direct')
+    return this.path !== 'none' && this.#connection?.alive === true
   }
 
-  async #exchange(bytes: Uint8Array, signal: AbortSignal): Promise<Message> {
+  #exchange(bytes: Uint8Array, signal: AbortSignal): Promise<Message> {
     const channel = this.#linked().openChannel({ topic: this.#context.topic, name: '', kind: ChannelKind.REQUEST })
-    try {
-      const sent = channel.sendMessage(bytes, { signal })
-      const answer = await Promise.race([sent.then(() => channel.receiveMessage({ signal })), failure(channel)])
-      if (answer === undefined)
-        throw new MeshError(ErrorReason.REQUEST_FAILED, 'the peer ended the request without an answer')
-      return receivedMessage(this, answer)
-    } catch (error) {
-      channel.reset(MeshError.from(error))
-      throw signal.aborted ? abortError(signal) : error
-    }
+    return askPeer(this, channel, bytes, signal)
   }
 
   /** Counts the call until after it has settled, in the turn that comes then. */
@@ -258,20 +261,24 @@ export class Peer {
     return this.#messages
   }
 
-  #linked(): PeerConnection {
-    if (this.#attached && this.#connection) return this.#connection
+  #linked(): Link {
+    if (this.#attached && this.#connection?.linked) return this.#connection.linked.link
     throw new MeshError(ErrorReason.LINK_CLOSED, `there is no link to ${this.id}`, { retryable: true })
   }
 
   #noLink(): MeshError {
+    if (this.#attached && !this.#connection?.alive) return asleep(this.id)
     const message = `no link to ${this.id} within ${LINK_WAIT_MS} ms`
-    return this.#connection?.lastError ?? new MeshError(ErrorReason.LINK_TIMEOUT, message, { retryable: true })
+    const noDirectPath = this.#directOnly ? this.#connection?.linked?.direct.lastError : undefined
+    return (
+      noDirectPath ??
+      this.#connection?.lastError ??
+      new MeshError(ErrorReason.LINK_TIMEOUT, message, { retryable: true })
+    )
   }
 }
 
-/** Rejects when the other side resets the channel. */
-async function failure(channel: LinkChannel): Promise<never> {
-  const error = await channel.closed
-  if (error) throw error
-  return new Promise<never>(() => {})
+/** The error of what is not sent because the peer is away. */
+export function asleep(id: string): MeshError {
+  return new MeshError(ErrorReason.PEER_ASLEEP, `${id} does not answer; it may be asleep`, { retryable: true })
 }

@@ -1,4 +1,5 @@
 import { type Clock, ErrorReason, equalBytes, formatPeerId, MeshError, toHex, type VerifiedRecord } from '@mesh/core'
+import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { Connections } from '../connection/connections.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
@@ -12,7 +13,8 @@ import type { Topology } from './topology/topology.ts'
  *
  *   known:  wanted by the topology, or attached because the other side wanted it
  *   joined: could be sent to at least once since it is known; this is what applications see
- *   gone:   neither listed nor attached; a peer that only lost one of the two stays
+ *   away:   there is no way to it for the moment; its link waits for it (Presence)
+ *   gone:   said goodbye; or neither listed nor attached, where a peer that only lost one of the two stays; or away too long
  */
 export interface RosterOptions {
   readonly ownKey: Uint8Array
@@ -22,11 +24,15 @@ export interface RosterOptions {
   readonly topology: Topology
   readonly view: MembershipView
   readonly handle: () => TopicHandle
-  readonly emit: (name: 'join' | 'leave' | 'update' | 'path' | 'restart', peer: Peer) => void
+  /** How long a peer that fell silent without a word stays: see SwarmOptions.awayMs. */
+  readonly awayMs: number
+  readonly emit: (name: 'join' | 'leave' | 'update' | 'path' | 'presence' | 'restart', peer: Peer) => void
 }
 
 /** After a server restart members come back one by one; those that have not within this time are gone. */
 const MISSING_GRACE_MS = 5_000
+/** Departures of peers that did not say a word: they may sleep. */
+const SILENT: ReadonlySet<DepartureReason> = new Set([DepartureReason.EXPIRED, DepartureReason.SERVER_LOST])
 /** Of the links a topology allows; the rest is for newcomers, who must find room somewhere. */
 const KEPT_SHARE = 0.75
 
@@ -53,9 +59,10 @@ export class Roster {
     return this.#joined
   }
 
-  /** Whether a link the other side asks for fits. */
+  /** Whether a link the other side asks for fits. Peers that are away make room. */
   hasRoomFor({ record }: VerifiedRecord): boolean {
-    return this.#known.has(formatPeerId(record.peerKey)) || this.#known.size < this.#options.topology.maxLinks
+    if (this.#known.has(formatPeerId(record.peerKey))) return true
+    return this.#known.size - this.#longestAway().length < this.#options.topology.maxLinks
   }
 
   /** Takes changes of the membership in, then looks at the topology again. */
@@ -65,20 +72,37 @@ export class Roster {
   }
 
   /** Gives up members that did not come back after a server restart. */
-  settleMissing(): void {
+  #settleMissing(): void {
     const { clock, connections, handle } = this.#options
     for (const [name, untilMs] of [...this.#missing]) {
       if (untilMs > clock.monotonicMs()) continue
       this.#missing.delete(name)
       const peer = [...this.#known.values()].find(({ key }) => toHex(key) === name)
       if (!peer) continue
-      connections.get(peer.key)?.unlisted(handle(), false)
+      connections.get(peer.key)?.unlisted(handle(), 'silent')
       this.#settleDeparture(peer.key)
     }
   }
 
+  /** To be called every few seconds: who did not come back, who went away, for too long, and whether room runs short. */
+  watch(): void {
+    const { awayMs } = this.#options
+    this.#settleMissing()
+    for (const peer of [...this.#known.values()]) {
+      this.#look(peer)
+      if (peer.presence === 'away' && peer.unreachableForMs >= awayMs && (peer.attached || this.#joined.has(peer.id)))
+        this.#drop(peer, new MeshError(ErrorReason.PEER_LEFT, `${peer.id} was away for ${awayMs} ms`))
+    }
+    this.#prune()
+  }
+
+  /** This side slept: the others have their time again. */
+  startOver(): void {
+    for (const peer of this.#known.values()) peer.startOver()
+  }
+
   /** Gives links up that neither side's topology asks for, as far as room runs short. */
-  prune(): void {
+  #prune(): void {
     const { ownKey, topology, view } = this.#options
     let excess = this.#known.size - Math.floor(topology.maxLinks * KEPT_SHARE)
     if (excess <= 0) return
@@ -124,6 +148,7 @@ export class Roster {
       emit('join', peer)
     }
     if (peer.pathChanged() && this.#joined.has(peer.id)) emit('path', peer)
+    this.#look(peer)
   }
 
   onRestarted(connection: PeerConnection): void {
@@ -148,7 +173,7 @@ export class Roster {
     }
     this.#missing.delete(toHex(key))
     if (change.kind === 'left') {
-      connections.get(key)?.unlisted(handle(), change.said)
+      connections.get(key)?.unlisted(handle(), change.said ? 'left' : SILENT.has(change.reason) ? 'silent' : 'gone')
       return this.#settleDeparture(key)
     }
     const peer = this.#known.get(formatPeerId(key))
@@ -175,10 +200,28 @@ export class Roster {
 
   #remember(connection: PeerConnection, record: VerifiedRecord): Peer {
     const { topic, clock, connections } = this.#options
-    const peer = this.#known.get(connection.id) ?? new Peer({ topic, clock, dropped: connections.dropped }, record)
+    const known = this.#known.get(connection.id)
+    const peer = known ?? new Peer({ topic, clock, dropped: connections.dropped }, record)
+    if (!known) this.#makeRoom()
     this.#known.set(peer.id, peer)
     peer.update({ connection, record })
     return peer
+  }
+
+  #look(peer: Peer): void {
+    if (peer.look() && this.#joined.has(peer.id)) this.#options.emit('presence', peer)
+  }
+
+  /** Those that are away, the longest first. */
+  #longestAway(): Peer[] {
+    const away = [...this.#known.values()].filter(({ presence }) => presence === 'away')
+    return away.sort((a, b) => b.unreachableForMs - a.unreachableForMs)
+  }
+
+  #makeRoom(): void {
+    if (this.#known.size < this.#options.topology.maxLinks) return
+    const [peer] = this.#longestAway()
+    if (peer) this.#drop(peer, new MeshError(ErrorReason.PEER_LEFT, `${peer.id} was away when others needed the room`))
   }
 
   #settleDeparture(key: Uint8Array): void {

@@ -11,6 +11,11 @@ export interface SwarmOptions {
   readonly state?: Uint8Array
   /** Whom to link to; default `automatic()`: everybody up to 12 members, a bounded mesh beyond. */
   readonly topology?: Topology
+  /**
+   * How long a peer that fell silent without a word stays in the swarm, away, with its link and what waits on it, before it
+   * leaves. 0 (at once) to 3,600,000; default 900,000, so that a laptop may sleep for a quarter of an hour.
+   */
+  readonly awayMs?: number
   /** What may travel through the server: default 'fallback', whatever has no direct path. See RelayUse. */
   readonly relay?: RelayUse
   /** Who may be in the swarm; default: whoever knows the party's key or name. */

@@ -1,13 +1,4 @@
-import {
-  ErrorReason,
-  equalBytes,
-  formatPeerId,
-  MeshError,
-  type Timer,
-  toHex,
-  type VerifiedRecord,
-  verifyRecord,
-} from '@mesh/core'
+import { ErrorReason, formatPeerId, MeshError, type Timer, toHex, type VerifiedRecord, verifyRecord } from '@mesh/core'
 import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import type { MembersEvent } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { partyAdmission } from '../connection/admission.ts'
@@ -23,6 +14,7 @@ import { Inbox } from './inbox.ts'
 import { type MemberChange, MembershipView } from './membership-view.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
 import type { Peer, SendOptions } from './peer.ts'
+import { awayLimit } from './presence.ts'
 import type { RequestHandler } from './requests.ts'
 import { Roster } from './roster.ts'
 import type { SwarmParts } from './swarm-options.ts'
@@ -75,6 +67,7 @@ export class Swarm {
       topology: options.topology ?? automatic(),
       view: this.#view,
       handle: () => this.#handle,
+      awayMs: awayLimit(options.awayMs),
       emit: (name, peer) => this.#events.emit(name, peer),
     })
     this.#directory = new DirectoryMembership({
@@ -245,10 +238,7 @@ export class Swarm {
         return current && { key, session: current.session, party, record: current.signed }
       },
       verify: (record) => this.#verify(record, MembershipKind.JOIN),
-      lists: (peerKey, sessionId) => {
-        const listed = this.#view.members.get(toHex(peerKey))
-        return listed !== undefined && equalBytes(listed.record.sessionId, sessionId)
-      },
+      lists: (peerKey, sessionId) => this.#view.lists(peerKey, sessionId),
       accepts: (record) => this.#status !== 'closed' && this.#roster.hasRoomFor(record),
       attached: (connection, record, directOnly) => this.#roster.onAttached(connection, record, directOnly),
       detached: (connection, error) => this.#roster.onDetached(connection, error),
@@ -285,8 +275,7 @@ export class Swarm {
   #housekeep(): void {
     this.#timer = this.#parts.clock.schedule(RECONCILE_MS, () => {
       this.#work.run(() => {
-        this.#roster.settleMissing()
-        this.#roster.prune()
+        this.#roster.watch()
         this.#apply(this.#view.expire(this.#parts.signal.wallMs()), false)
       })
       this.#housekeep()

@@ -84,7 +84,7 @@ export function watch(swarm: Swarm): TestPeer {
     peer.messages.push(message)
     peer.texts.push(message.text())
   })
-  for (const name of ['join', 'leave', 'update', 'restart'] as const)
+  for (const name of ['join', 'leave', 'update', 'presence', 'restart'] as const)
     swarm.on(name, ({ id }) => peer.log.push(`${name} ${id}`))
   return peer
 }

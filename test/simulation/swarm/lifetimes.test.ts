@@ -107,7 +107,7 @@ describe.each([
     await world.settled(after.swarm.close())
   })
 
-  it('gives a peer up that was killed only after its direct path died too', async () => {
+  it('keeps a peer that was killed, away when its direct path died too, and gives it up in the end', async () => {
     world = await drivenWorld({ duplex })
     const a = await world.join('party')
     const b = await world.joinMortal('party', await generateSigningKey())
@@ -118,7 +118,11 @@ describe.each([
     await world.until('the directory forgot it', () => a.swarm.memberCount === 0, 1_000)
     await world.clock.advance(5_000)
     expect([a.swarm.peers.size, onlyPeer(a)?.path]).toEqual([1, 'direct'])
-    await world.until('left', () => a.swarm.peers.size === 0, 30_000)
+    await world.until('away', () => onlyPeer(a)?.presence === 'away', 35_000)
+    expect([onlyPeer(a)?.path, a.log.at(-1)]).toEqual(['none', `presence ${b.swarm.id}`])
+    await world.clock.advance(14 * 60_000)
+    expect(a.swarm.peers.size).toBe(1)
+    await world.until('left', () => a.swarm.peers.size === 0, 2 * 60_000)
     expect(a.log.at(-1)).toBe(`leave ${b.swarm.id}`)
   })
 })

@@ -107,7 +107,7 @@ describe("relay: 'never'", () => {
     // Neither is told of the other before something can be sent.
     expect([a.log, b.log]).toEqual([[], []])
     world.rtc.blocked = false
-    expect(await world.settled(late)).toBe('LINK_TIMEOUT')
+    expect(await world.settled(late)).toBe('ICE_FAILED')
     await world.until('direct', () => direct(a, b))
     await world.settled(b.swarm.send(LARGE))
     expect(a.messages.map(({ bytes }) => bytes.length)).toEqual([LARGE.length])

@@ -77,18 +77,24 @@ describe.each([
     await world.settled(after.swarm.close())
   })
 
-  it('is told of once, also when the link with the old process had ended before', async () => {
-    const { a, restarts, comeBack } = await killed(role, path)
+  it('is told of once, also when the old process had been away for long', async () => {
+    const { a, theirs, restarts, comeBack } = await killed(role, path)
     const lost = outcome(onlyPeer(a).send('into the void'))
-    await world.until('the link ended', () => onlyPeer(a).connection !== 'linked', 60_000)
-    expect(await lost).toBe('LINK_TIMEOUT')
+    await world.clock.advance(20_000)
+    world.signaling.expire(theirs.publicKey)
+    await world.clock.advance(300_000)
+    const { id } = onlyPeer(a)
+    expect(onlyPeer(a).presence).toBe('away')
     const after = await comeBack()
+    expect(await lost).toBe('PEER_RESTARTED')
     await world.settled(a.swarm.send('welcome back'))
     await world.clock.advance(60_000)
-    expect(restarts).toEqual([{ undelivered: 0 }])
+    expect(restarts).toEqual([{ undelivered: 1 }])
     expect(a.log.filter((entry) => !entry.startsWith('update'))).toEqual([
-      `join ${after.swarm.id}`,
-      `restart ${after.swarm.id}`,
+      `join ${id}`,
+      `presence ${id}`,
+      `restart ${id}`,
+      `presence ${id}`,
     ])
     await world.settled(after.swarm.close())
   })
