@@ -35,7 +35,7 @@ export async function serverKeys(): Promise<{ low: SigningKey; high: SigningKey;
 }
 
 /** A key that signs in place: nothing of a test waits for a thread pool, so virtual time is all the time there is. */
-async function promptKey(seed: number): Promise<SigningKey> {
+export async function promptKey(seed: number): Promise<SigningKey> {
   const bytes = new Uint8Array(32).fill(seed)
   const { publicKey } = await signingKeyFromSeed(bytes)
   const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), bytes])
