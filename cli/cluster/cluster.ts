@@ -1,7 +1,9 @@
+import { randomInt } from 'node:crypto'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { toHex } from '@mesh/core'
 import { formatServerAddress } from '@mesh/server'
+import { CommandError } from '../failure.ts'
 import { openServerKey } from '../server-key.ts'
 import type { ClusterCommand } from './cluster-commands.ts'
 import type { ClusterDisplay, Contact } from './cluster-display.ts'
@@ -26,6 +28,11 @@ const CONTACTS: ReadonlyMap<string, Contact['kind']> = new Map([
 ])
 
 const REALM = 'cluster'
+
+/** Linux gives outgoing connections ports from 32,768 on, other systems from 49,152. */
+const FIRST_FREE_PORT = 10_000
+const LAST_FREE_PORT = 30_000
+const MAX_PORT = 65_535
 
 /** Servers on this machine that federate with each other, each in a process of its own. */
 export class Cluster {
@@ -126,18 +133,23 @@ async function prepareMembers({ servers, port, folder }: ClusterLayout): Promise
   )
 }
 
-/** Ports that nobody listens on. Somebody else may take one before the server does; it then says so. */
+/**
+ * Ports that nobody listens on, below those that systems give to outgoing connections: there one could be taken again by the
+ * calls of the servers that start first.
+ */
 async function freePorts(count: number): Promise<number[]> {
-  const probes = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    probes.map(
-      (probe) =>
-        new Promise<number>((resolve, reject) => {
-          probe.once('error', reject)
-          probe.listen(0, '127.0.0.1', () => resolve((probe.address() as { port: number }).port))
-        }),
-    ),
-  )
-  await Promise.all(probes.map((probe) => new Promise((resolve) => probe.close(resolve))))
+  const ports: number[] = []
+  for (let port = randomInt(FIRST_FREE_PORT, LAST_FREE_PORT); ports.length < count; port++) {
+    if (port > MAX_PORT) throw new CommandError('EADDRINUSE', `there are no ${count} free ports`)
+    if (await isFree(port)) ports.push(port)
+  }
   return ports
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = createServer()
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
+  })
 }

@@ -1,5 +1,6 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { type CliEvent, MeshBench, type MeshProcess } from './mesh-process.ts'
 
@@ -13,6 +14,15 @@ interface Seen {
   readonly pid?: number
   readonly answers: boolean
   readonly sessions?: number
+  readonly streams: { readonly up: number; readonly all: number }
+  readonly origins: readonly {
+    readonly of: number
+    readonly state: 'live' | 'hidden'
+    readonly epoch: string
+    readonly rows: number
+    readonly lag: number
+    readonly agrees?: boolean
+  }[]
 }
 
 /** Waits for a view in which a server is as expected. */
@@ -55,6 +65,32 @@ describe('mesh cluster', () => {
     await quit(cluster)
     for (const origin of origins) await expect(fetch(origin)).rejects.toThrow()
     expect(cluster.stderr).toBe('')
+  })
+
+  test('shows what a server sees of one that is killed, and of its next start', { timeout: 60_000 }, async () => {
+    const config = join(await bench.folder(), 'limits.json')
+    await writeFile(config, JSON.stringify({ 'federation-state-ms': 250, 'federation-lease-ms': '2s' }))
+    const { cluster, origins } = await start('--servers', '3', '--config', config)
+    const [one, other] = await Promise.all(
+      origins.slice(0, 2).map((origin) => bench.start('chat', `${origin}/cluster`, '--json')),
+    )
+    await Promise.all([one?.event('join'), other?.event('join')])
+    const origin = (of: number, { origins }: Seen) => origins.find((seen) => seen.of === of)
+    const holds = (server: Seen) => origin(2, server)?.rows === 1 && origin(2, server)?.agrees === true
+    const before = await seen(cluster, 3, (server) => server.streams.up === 4 && holds(server))
+    expect(origin(2, before)).toMatchObject({ state: 'live', lag: 0 })
+    cluster.type('kill 2\n')
+    await seen(cluster, 3, (server) => origin(2, server)?.state === 'hidden')
+    expect(cluster.events).toContainEqual(expect.objectContaining({ event: 'lost', number: 3, other: 2 }))
+    cluster.type('restart 2\n')
+    const { epoch } = origin(2, before) as Seen['origins'][number]
+    const again = await seen(cluster, 3, (server) => holds(server) && origin(2, server)?.epoch !== epoch)
+    expect(origin(2, again)).toMatchObject({ state: 'live' })
+    for (const chat of [one, other]) {
+      chat?.endInput()
+      expect(await chat?.exited).toBe(0)
+    }
+    await quit(cluster)
   })
 
   test('prints JSON wherever there is no terminal, and keeps keys and logs where it is told', async () => {
