@@ -90,3 +90,37 @@ describe('the time of a body', () => {
     expect(meter.deadlineMs).toBeUndefined()
   })
 })
+
+describe('the body of a neighbour', () => {
+  const proving = (): { options: ReturnType<typeof options>; prove: () => void } => {
+    let isNeighbour = false
+    const between = resolveLimits({ maxRequestBytes: 100, federationMaxRequestBytes: 1_000, http2BodyMs: 1_000 })
+    const made = options({ limits: between, framed: true, endless: true, isNeighbour: () => isNeighbour })
+    return {
+      options: made,
+      prove: () => {
+        isNeighbour = true
+      },
+    }
+  }
+
+  test('has larger messages once it proved itself, up to their own limit', () => {
+    const { options: metered, prove } = proving()
+    const meter = new BodyMeter(metered)
+    expect(() => new BodyMeter(metered).count(framed(101))).toThrowError(tooLarge)
+    meter.count(framed(100))
+    prove()
+    meter.count(framed(1_000))
+    const above = expect.objectContaining({ limit: 'federation_max_request_bytes', limitValue: 1_000n, value: 1_001n })
+    expect(() => meter.count(framed(1_001))).toThrowError(above as Error)
+  })
+
+  test('may take its time on a slow line then, and not before', async () => {
+    const { options: metered, prove } = proving()
+    const meter = new BodyMeter(metered)
+    meter.count(framed(50).subarray(0, 20))
+    expect(meter.deadlineMs).toBe(1_000)
+    prove()
+    expect(meter.deadlineMs).toBeUndefined()
+  })
+})

@@ -28,7 +28,7 @@ export function connectLane({ core, routes, interceptors }: ConnectLaneOptions):
     acceptCompression: [],
     // The meter applies the one that holds for the caller, before Connect sees the bytes.
     readMaxBytes: Math.max(core.limits.maxRequestBytes, core.limits.federationMaxRequestBytes),
-    writeMaxBytes: MAX_RESPONSE_BYTES,
+    writeMaxBytes: Math.max(MAX_RESPONSE_BYTES, core.limits.federationMaxRequestBytes),
     jsonOptions: { ignoreUnknownFields: true },
   })
   routes(router)

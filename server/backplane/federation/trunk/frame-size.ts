@@ -48,6 +48,8 @@ export function frameBytes({ frame }: Frame): number {
     }
     case 'proof':
       return FRAME_BYTES + signedBytes(frame.value.proof?.statement, frame.value.proof?.signature)
+    case 'goaway':
+      return FRAME_BYTES + textBytes(frame.value.error?.limit)
     default:
       return FRAME_BYTES
   }

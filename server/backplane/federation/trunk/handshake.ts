@@ -87,7 +87,7 @@ export async function dialHandshake(
   if (theirs.channel !== expected.channel) throw wrong(`channel ${theirs.channel}, called for ${expected.channel}`)
   await sendProof(line, theirs, own, options)
   await readProof(line, theirs, own, options)
-  return opened(theirs)
+  return opened(theirs, options)
 }
 
 /**
@@ -107,7 +107,7 @@ export async function acceptHandshake(
   line.write(frameOf('hello', own))
   await readProof(line, theirs, own, options)
   await sendProof(line, theirs, own, options)
-  return opened(theirs)
+  return opened(theirs, options)
 }
 
 function ownHello(channel: Channel, { key, realm, hello, limits, random }: HandshakeOptions): Hello {
@@ -183,9 +183,12 @@ async function readProof(line: HandshakeLine, theirs: Hello, own: Hello, { verif
   await verifyNodeProof(frame.value.proof, { serverKey, peerServerKey, challenge, realm, channel, epoch, verify })
 }
 
-function opened({ serverKey, epoch, have, limits, channel, credit }: Hello): Opened {
+function opened({ serverKey, epoch, have, limits, channel, credit }: Hello, options: HandshakeOptions): Opened {
   if (limits === undefined) throw wrong('hello without limits')
-  return { neighbour: { server: byteKey(serverKey), epoch, have, limits }, channel, credit }
+  // What this server would not take, it does not make either.
+  const maxRequestBytes = Math.min(limits.maxRequestBytes, options.limits.federationMaxRequestBytes)
+  const neighbour = { server: byteKey(serverKey), epoch, have, limits: { ...limits, maxRequestBytes } }
+  return { neighbour, channel, credit }
 }
 
 function frameOf(name: 'hello', value: Hello): Frame {

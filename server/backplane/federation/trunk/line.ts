@@ -15,6 +15,8 @@ export interface LineOptions {
   readonly restMs: () => number
   readonly onUp: (neighbour: Neighbour) => void
   readonly onDown: (error: MeshError | undefined) => void
+  /** One stream took the place of another. */
+  readonly onReplaced: (neighbour: Neighbour) => void
   /** A call failed: told once, until the line was up again. */
   readonly onUnreachable: (error: MeshError | undefined) => void
 }
@@ -85,7 +87,7 @@ export class Line {
 
   /** A stream with the server was proven. Keeps it, or ends it for the one that is kept. */
   offer(session: NodeSession, neighbour: Neighbour): void {
-    const { self, server, clock, onUp, onDown } = this.#options
+    const { self, server, clock, onUp, onReplaced } = this.#options
     const former = this.#current
     if (this.#stopped || (former !== undefined && !this.#replaces(session, neighbour, former))) {
       session.end()
@@ -93,13 +95,11 @@ export class Line {
     }
     this.#current = { session, neighbour, sinceMs: clock.monotonicMs() }
     this.#cancel()
-    if (former !== undefined) {
-      former.session.end()
-      onDown(undefined)
-    }
+    former?.session.end()
     this.#told = false
     this.#lastError = undefined
-    onUp(neighbour)
+    if (former === undefined) onUp(neighbour)
+    else onReplaced(neighbour)
     // A call of the higher key would lose against any stream that is up now.
     if (self > server && this.#calling !== session) this.#calling?.end()
   }

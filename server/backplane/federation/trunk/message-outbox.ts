@@ -33,10 +33,11 @@ export class MessageOutbox implements AsyncIterable<readonly Frame[]> {
       return true
     }
     const { federationMaxQueueBytes } = this.#options.limits
-    this.#waitingBytes += messageBytes(frames)
-    if (this.#waitingBytes > federationMaxQueueBytes) {
-      throw limitError('federationMaxQueueBytes', federationMaxQueueBytes, { value: this.#waitingBytes })
+    const bytes = this.#waitingBytes + messageBytes(frames)
+    if (bytes > federationMaxQueueBytes) {
+      throw limitError('federationMaxQueueBytes', federationMaxQueueBytes, { value: bytes })
     }
+    this.#waitingBytes = bytes
     this.#waiting.push(frames)
     return false
   }

@@ -167,6 +167,10 @@ export class Neighbours {
         log('warn', 'federation_down', { ...fields, ...described(error) })
         this.#channelOf(channel).down(server, error)
       },
+      onReplaced: (neighbour) => {
+        this.#channelOf(channel).down(server, undefined)
+        this.#channelOf(channel).up(neighbour)
+      },
       onUnreachable: (error) => {
         if (!isRefusal(error)) log('warn', 'federation_down', { ...fields, ...described(error) })
       },

@@ -132,7 +132,8 @@ export class NodeSession implements StreamEvents {
   onClose(error: MeshError | undefined): void {
     // Who calls has no status to send: what a transport has against a caller, it found by itself.
     const found = this.role.kind === 'acceptor' && error !== undefined && !error.retryable
-    this.#finish(this.#announced?.error ?? error, found ? 'here' : 'there')
+    if (this.#announced !== undefined) this.#finish(this.#announced.error, 'there')
+    else this.#finish(error ?? withoutGoaway(), found ? 'here' : 'there')
   }
 
   async #shakeHands(): Promise<void> {
@@ -238,10 +239,14 @@ export class NodeSession implements StreamEvents {
     this.#announced?.deadline.cancel()
     if (state.kind === 'opening') {
       state.deadline.cancel()
-      state.inbox.fail(error ?? new MeshError(ErrorReason.UNREACHABLE, 'the stream ended before it opened'))
+      state.inbox.fail(error ?? withoutGoaway())
     } else {
       state.outlet.close()
     }
     this.#options.onEnd(this, error, by)
   }
+}
+
+function withoutGoaway(): MeshError {
+  return new MeshError(ErrorReason.UNREACHABLE, 'the other side closed the stream without saying why')
 }

@@ -3,13 +3,20 @@ import { create } from '@bufbuild/protobuf'
 import { createClient } from '@connectrpc/connect'
 import { createGrpcTransport } from '@connectrpc/connect-node'
 import { ErrorReason, type SigningKey, systemClock } from '@mesh/core'
-import { Channel, FederationService, FrameSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import {
+  Channel,
+  FederationService,
+  FrameSchema,
+  ReplicateRequestSchema,
+} from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { byteKey } from '../../../byte-key.ts'
 import { resolveLimits } from '../../../limits/server-limits.ts'
 import { refusalOf } from '../../../testing/reason-of.ts'
 import { selfSigned } from '../../../testing/self-signed.ts'
 import { eventually } from '../../../testing/serve.ts'
+import { MessageOutbox } from './message-outbox.ts'
+import { ReplicateConnection, WINDOW_BYTES } from './replicate-connection.ts'
 import { type LoopbackOptions, LoopbackServer, Relay } from './replicate-trunk.fixture.ts'
 import { ReplicateTrunk } from './replicate-trunk.ts'
 import { headSeqs, RawServer, rowsFrame, serverKeys, stateFrame } from './trunk.fixture.ts'
@@ -187,6 +194,44 @@ describe('a GOAWAY that crosses a call', () => {
     await trunk.close()
     await new Promise((resolve) => server.close(resolve))
   })
+})
+
+test('windows are wide for those who proved themselves, and as usual before', async () => {
+  const high = await listen(keys.high, { allowed: new Set([byteKey(keys.low.publicKey)]) })
+  const connection = new ReplicateConnection(high.url, {
+    clock: systemClock,
+    limits: resolveLimits(),
+    ca: undefined,
+    onClose: () => {},
+  })
+  closing.push(async () => connection.destroy())
+  const settings: number[] = []
+  const { request } = connection
+  connection.request = async (...call) => {
+    const stream = await request.apply(connection, call)
+    const { session } = stream
+    settings.push(session?.localSettings.initialWindowSize ?? 0, session?.state.effectiveLocalWindowSize ?? 0)
+    session?.on('remoteSettings', ({ initialWindowSize }) => settings.push(initialWindowSize ?? 0))
+    return stream
+  }
+  const raw = new RawServer(keys.low)
+  const sent = new MessageOutbox({ limits: resolveLimits(), onDrain: () => {} })
+  raw.stream = { write: (frames) => sent.write(frames), close: () => sent.end(), proven: () => {} }
+  const requests = (async function* () {
+    for await (const frames of sent) yield create(ReplicateRequestSchema, { frames: [...frames] })
+  })()
+  const transport = createGrpcTransport({ baseUrl: high.url, sessionManager: connection })
+  const answers = createClient(FederationService, transport).replicate(requests)[Symbol.asyncIterator]()
+  raw.hello()
+  raw.onFrames((await answers.next()).value?.frames ?? [])
+  const before = settings.length
+  raw.say(await raw.proof())
+  raw.onFrames((await answers.next()).value?.frames ?? [])
+  await eventually(() => settings.length > before)
+  expect(settings.slice(1, 2)).toEqual([WINDOW_BYTES])
+  expect(settings.slice(2, before).every((size) => size === 65_535)).toBe(true)
+  expect(settings.at(-1)).toBe(WINDOW_BYTES)
+  sent.end()
 })
 
 describe('a stranger on the wire', () => {
