@@ -1,8 +1,9 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { fromBinary } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError } from '@mesh/core'
 import { type Envelope, EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { RoutedEnvelope } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
+import { encodeEnvelope } from '../session/event-codec.ts'
 
 /** What the router reads of an envelope, and the bytes it passes on. */
 export interface OutgoingEnvelope {
@@ -32,12 +33,12 @@ export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
     toSession: byteKey(envelope.toSession),
     ttlMs: envelope.ttlMs,
     payloadBytes: envelope.payload.byteLength,
-    bytes: toBinary(EnvelopeSchema, envelope),
+    bytes: encodeEnvelope(envelope),
   }
 }
 
 /** An envelope that a server has stamped, in its decoded form. */
-export function routedEnvelope(envelope: Envelope, bytes = toBinary(EnvelopeSchema, envelope)): RoutedEnvelope {
+export function routedEnvelope(envelope: Envelope, bytes = encodeEnvelope(envelope)): RoutedEnvelope {
   return {
     idKey: byteKey(envelope.id),
     from: byteKey(envelope.from),

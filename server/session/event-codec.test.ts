@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { keyBytes, sessionBytes } from '../testing/records.ts'
 import {
   decodeEvent,
+  encodeEnvelope,
   encodeEventBody,
   encodeMessageBody,
   eventBytes,
@@ -35,6 +36,25 @@ describe('events as bytes', () => {
       case: 'message',
       value: { ...envelope, from: keyBytes(5), fromSession: sessionBytes(6) },
     })
+  })
+
+  test.each([
+    [
+      'with every field',
+      { id: sessionBytes(1), to: keyBytes(2), topic: keyBytes(3), toSession: sessionBytes(4), ttlMs: 30_000 },
+    ],
+    ['with some', { to: keyBytes(2), ttlMs: 1 }],
+    ['without any', {}],
+  ])('an envelope %s is written as protobuf writes it', (_name, fields) => {
+    const stamped = { payload: new Uint8Array(300).fill(7), from: keyBytes(5), fromSession: sessionBytes(6), ...fields }
+    const envelope = create(EnvelopeSchema, Object.keys(fields).length === 0 ? {} : stamped)
+    expect(encodeEnvelope(envelope)).toEqual(toBinary(EnvelopeSchema, envelope))
+  })
+
+  test('an envelope keeps the fields that this version does not know', () => {
+    const unknown = Uint8Array.of(((20 << 3) & 0x7f) | 0x80, 1, 5)
+    const bytes = concatBytes(toBinary(EnvelopeSchema, create(EnvelopeSchema, { id: sessionBytes(1) })), unknown)
+    expect(encodeEnvelope(fromBinary(EnvelopeSchema, bytes))).toEqual(bytes)
   })
 
   test('gives back the envelope of a message body, and of no other', () => {

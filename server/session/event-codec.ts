@@ -1,12 +1,17 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
-import { type Event, EventSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { type Envelope, EnvelopeSchema, type Event, EventSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { TopicChange } from '../directory/directory.ts'
 import type { StoredEvent } from './replay-buffer.ts'
 
 /** Protobuf tags (field number << 3 | wire type) of what is written by hand. Wire type 2: length-delimited. */
 const TAG_EVENT_CURSOR = (1 << 3) | 0
 const TAG_EVENT_MESSAGE = (3 << 3) | 2
+const TAG_ENVELOPE_ID = (1 << 3) | 2
+const TAG_ENVELOPE_TO = (2 << 3) | 2
+const TAG_ENVELOPE_TOPIC = (3 << 3) | 2
+const TAG_ENVELOPE_TO_SESSION = (4 << 3) | 2
 const TAG_ENVELOPE_TTL_MS = (5 << 3) | 0
+const TAG_ENVELOPE_PAYLOAD = (6 << 3) | 2
 const TAG_ENVELOPE_FROM = (14 << 3) | 2
 const TAG_ENVELOPE_FROM_SESSION = (15 << 3) | 2
 
@@ -62,6 +67,27 @@ export function messageEnvelope(body: Uint8Array): Uint8Array | undefined {
   return body.subarray(at + 1)
 }
 
+/** A serialised Envelope. What `toBinary` writes, into memory of the right size: 0.7 µs instead of 5. */
+export function encodeEnvelope(envelope: Envelope): Uint8Array {
+  if (envelope.$unknown !== undefined) return toBinary(EnvelopeSchema, envelope)
+  const { id, to, topic, toSession, ttlMs, payload, from, fromSession } = envelope
+  let size = ttlMs === 0 ? 0 : 1 + varintBytes(ttlMs)
+  for (const bytes of [id, to, topic, toSession, payload, from, fromSession]) size += fieldBytes(bytes)
+  const target = new Uint8Array(size)
+  let at = writeField(target, 0, TAG_ENVELOPE_ID, id)
+  at = writeField(target, at, TAG_ENVELOPE_TO, to)
+  at = writeField(target, at, TAG_ENVELOPE_TOPIC, topic)
+  at = writeField(target, at, TAG_ENVELOPE_TO_SESSION, toSession)
+  if (ttlMs !== 0) {
+    target[at] = TAG_ENVELOPE_TTL_MS
+    at = writeVarint(target, at + 1, ttlMs)
+  }
+  at = writeField(target, at, TAG_ENVELOPE_PAYLOAD, payload)
+  at = writeField(target, at, TAG_ENVELOPE_FROM, from)
+  writeField(target, at, TAG_ENVELOPE_FROM_SESSION, fromSession)
+  return target
+}
+
 /** Size of what `encodeMessageBody` returns. */
 export function messageBodyBytes(envelope: Uint8Array, stamp: Uint8Array): number {
   const length = envelope.byteLength + stamp.byteLength
@@ -99,6 +125,19 @@ export function writeEvent(target: Uint8Array, at: number, { cursor, body }: Sto
   const next = writeVarint(target, at + 1, cursor)
   target.set(body, next)
   return next + body.byteLength
+}
+
+/** Bytes of a length-delimited field; nothing is written for an empty one. */
+function fieldBytes(bytes: Uint8Array): number {
+  return bytes.byteLength === 0 ? 0 : 1 + varintBytes(bytes.byteLength) + bytes.byteLength
+}
+
+function writeField(target: Uint8Array, at: number, tag: number, bytes: Uint8Array): number {
+  if (bytes.byteLength === 0) return at
+  target[at] = tag
+  const next = writeVarint(target, at + 1, bytes.byteLength)
+  target.set(bytes, next)
+  return next + bytes.byteLength
 }
 
 /** Bytes of `value` as a protobuf varint; safe integers only. */
