@@ -53,8 +53,13 @@ export class Cluster {
     const onEvent = (server: ClusterServer, event: ServerEvent): void => {
       const kind = CONTACTS.get(event.event)
       const other = String(event.server)
-      const reason = event.reason === undefined ? undefined : String(event.reason)
-      if (kind !== undefined) display.contact(server, { kind, other: numberOf(other) ?? other, reason })
+      const why = event.message ?? event.reason
+      if (kind !== undefined)
+        display.contact(server, {
+          kind,
+          other: numberOf(other) ?? other,
+          reason: why === undefined ? undefined : String(why),
+        })
     }
     const servers = members.map(({ number, keyFile, key, port }) => {
       const others = members.filter((other) => other.number !== number)

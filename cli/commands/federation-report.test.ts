@@ -28,20 +28,35 @@ test('a server is connected with both of its streams, and lost with the first th
   expect(stdout.events).toHaveLength(3)
 })
 
-test('a server that is refused over and over is told once per reason', () => {
+test('a server that is refused over and over is told once per reason, and again after it was connected', () => {
   const { stdout, tell } = reported()
-  for (let attempt = 0; attempt < 3; attempt++) tell('refused', { reason: 'REALM_MISMATCH', message: 'another realm' })
-  tell('refused', { reason: 'NODE_NOT_ALLOWED' })
+  const realm = { by: 'here', reason: 'REALM_MISMATCH', message: 'another realm' }
+  for (let attempt = 0; attempt < 3; attempt++) tell('refused', realm)
+  tell('refused', { by: 'here', reason: 'LIMIT_EXCEEDED' })
   expect(stdout.events).toEqual([
-    { event: 'server-refused', server: 'aa', reason: 'another realm' },
-    { event: 'server-refused', server: 'aa', reason: 'NODE_NOT_ALLOWED' },
+    { event: 'server-refused', server: 'aa', ...realm },
+    { event: 'server-refused', server: 'aa', by: 'here', reason: 'LIMIT_EXCEEDED' },
   ])
+  tell('up', { channel: 'directory' })
+  tell('refused', realm)
+  expect(stdout.events).toHaveLength(3)
 })
 
-test('a server that never proved its key is refused without a name', () => {
-  const { stdout, report } = reported({ json: false })
+test('people read who refused whom, and what to do about it', () => {
+  const { stdout, tell, report } = reported({ json: false })
+  tell('up', { channel: 'directory' })
+  tell('up', { channel: 'messages' })
+  tell('refused', { by: 'here', reason: 'REALM_MISMATCH', message: 'it is in realm b' })
+  tell('refused', { by: 'there', reason: 'REALM_MISMATCH', message: 'the other side says REALM_MISMATCH' })
+  tell('refused', { by: 'there', reason: 'NODE_NOT_ALLOWED', message: 'the other side says NODE_NOT_ALLOWED' })
   report('warn', 'federation_refused', { reason: 'NODE_NOT_ALLOWED', message: 'server bb is none of ours' })
-  expect(stdout.text).toBe('Refused a server: server bb is none of ours\n')
+  expect(stdout.lines).toEqual([
+    'Connected with server aa.',
+    'Refused server aa: it is in realm b',
+    'Refused by server aa: the other side says REALM_MISMATCH. Both need the same --realm.',
+    'Refused by server aa: the other side says NODE_NOT_ALLOWED. It must be given the key of this server, with --federate or --federate-allow.',
+    'Refused a server: server bb is none of ours',
+  ])
 })
 
 test('the log of a program has everything; that of a screen what was not told already', () => {

@@ -1,4 +1,4 @@
-import type { Logger } from '@mesh/server'
+import type { LogFields, Logger } from '@mesh/server'
 import type { Output } from '../terminal/output.ts'
 import { printable } from '../terminal/style.ts'
 
@@ -12,15 +12,16 @@ const CHANNELS = 2
  */
 export function reportFederation(log: Logger, output: Output): Logger {
   const channels = new Map<string, Set<string>>()
-  const lastRefusal = new Map<string, string>()
+  /** Refusals that were told since the last connection. */
+  const told = new Set<string>()
   const spared = output.interactive && output.logsToScreen
 
   const up = (server: string, channel: string): void => {
     const open = channels.get(server) ?? new Set()
     channels.set(server, open.add(channel))
-    lastRefusal.delete(server)
+    told.clear()
     if (open.size < CHANNELS) return
-    output.event('server-connected', { server }, `${output.style.good('Connected')} with server ${short(server)}`)
+    output.event('server-connected', { server }, `${output.style.good('Connected')} with ${short(server)}.`)
   }
   const down = (server: string, channel: string, reason: string): void => {
     const open = channels.get(server)
@@ -30,19 +31,25 @@ export function reportFederation(log: Logger, output: Output): Logger {
     open?.delete(channel)
     if (open?.size === 0) channels.delete(server)
   }
-  const refused = (server: string | undefined, reason: string): void => {
-    const who = server ?? ''
-    if (lastRefusal.get(who) === reason) return // It calls again and again; once is enough.
-    if (lastRefusal.size >= MAX_REFUSALS) lastRefusal.clear()
-    lastRefusal.set(who, reason)
-    output.event('server-refused', { server, reason }, `${output.style.bad('Refused')} ${short(server)}: ${reason}`)
+  const refused = (server: string | undefined, { by, reason, message }: LogFields): void => {
+    const key = `${server} ${by} ${reason}`
+    if (told.has(key)) return // It is tried again and again; once is enough.
+    if (told.size >= MAX_TOLD) told.clear()
+    told.add(key)
+    const why = printable(String(message ?? reason))
+    const hint = by === 'there' ? HINTS.get(String(reason)) : undefined
+    const text =
+      by === 'there'
+        ? `${output.style.bad('Refused')} by ${short(server)}: ${why}${hint === undefined ? '' : `. ${hint}`}`
+        : `${output.style.bad('Refused')} ${short(server)}: ${why}`
+    output.event('server-refused', { server, by: by ?? 'here', reason, message }, text)
   }
 
   return (level, event, fields = {}) => {
     const server = fields.server === undefined ? undefined : printable(String(fields.server))
     const channel = String(fields.channel ?? '')
     const reason = printable(String(fields.message ?? fields.reason ?? 'the connection ended'))
-    if (event === 'federation_refused') refused(server, reason)
+    if (event === 'federation_refused') refused(server, fields)
     else if (event === 'federation_up' && server !== undefined) up(server, channel)
     else if (event === 'federation_down' && server !== undefined) down(server, channel, reason)
     else return log(level, event, fields)
@@ -56,5 +63,11 @@ function short(server: string | undefined): string {
   return `server ${server.length > 9 ? `${server.slice(0, 8)}…` : server}`
 }
 
-/** Servers whose last refusal is remembered; then all are forgotten and told again. */
-const MAX_REFUSALS = 100
+/** Refusals that are remembered; then all are forgotten and told again. */
+const MAX_TOLD = 100
+
+/** What to do about being turned away. */
+const HINTS: ReadonlyMap<string, string> = new Map([
+  ['NODE_NOT_ALLOWED', 'It must be given the key of this server, with --federate or --federate-allow.'],
+  ['REALM_MISMATCH', 'Both need the same --realm.'],
+])
