@@ -82,6 +82,19 @@ export async function resolveParty(input: PartyInput): Promise<Party> {
   return openParty(input.topic)
 }
 
+/** Each of them has its part in every message and every membership: more would cost more than they can be worth. */
+const MAX_SERVERS = 8
+
+/** The origins of the servers an application gives, each once. Throws ADDRESS_INVALID, or CONFIGURATION without any or above 8. */
+export function serverOrigins(servers: string | readonly string[]): string[] {
+  const texts = typeof servers === 'string' ? [servers] : servers
+  const origins = [...new Set(texts.map(serverOrigin))]
+  if (origins.length > 0 && origins.length <= MAX_SERVERS) return origins
+  const problem = origins.length === 0 ? 'no signaling server is given' : 'too many signaling servers are given'
+  const facts = { limit: 'servers', limitValue: MAX_SERVERS, value: origins.length }
+  throw new MeshError(ErrorReason.CONFIGURATION, `${problem}; it takes 1 to ${MAX_SERVERS}`, facts)
+}
+
 /** Normalises one server as given by an application: an origin, or a mesh address without a party. */
 export function serverOrigin(text: string): string {
   const { origin, party } = parseMeshAddress(text.replace(/\/$/, ''))

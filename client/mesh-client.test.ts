@@ -99,7 +99,7 @@ describe('client', () => {
 
   it.each([
     ['no server', { servers: [] }, 'CONFIGURATION'],
-    ['two servers', { servers: ['mesh://a', 'mesh://b'] }, 'NOT_SUPPORTED'],
+    ['nine servers', { servers: Array.from({ length: 9 }, (_, i) => `mesh://s${i}`) }, 'CONFIGURATION'],
     ['a server with a party', { servers: 'mesh://a/party' }, 'ADDRESS_INVALID'],
     ['an identity name with a path in it', { servers: 'mesh://a', identity: '../x' }, 'CONFIGURATION'],
   ])('refuses %s, and holds no identity', async (_what, options, reason) => {

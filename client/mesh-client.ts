@@ -1,30 +1,33 @@
 import { ErrorReason, formatPeerId, MeshError, type SigningKey, toHex } from '@mesh/core'
-import { type PartyInput, parseMeshAddress, resolveParty, serverOrigin } from './address.ts'
+import { type PartyInput, parseMeshAddress, resolveParty, serverOrigins } from './address.ts'
 import { Connections } from './connection/connections.ts'
 import type { RtcFactory, RtcIceServer } from './connection/rtc.ts'
 import { abortable } from './delay.ts'
 import { ephemeralIdentity, type Identity, identityFromKey } from './identity/identity.ts'
 import type { Platform } from './platform.ts'
-import { SessionOrder } from './signal/session-order.ts'
-import { SignalClient } from './signal/signal-client.ts'
+import { type ServerStatus, SignalClients, type SignalClientsEvents } from './signal/signal-clients.ts'
 import type { SignalState } from './signal/signal-state.ts'
 import { RecordSeq } from './swarm/record-seq.ts'
 import { Swarm } from './swarm/swarm.ts'
 import type { SwarmOptions } from './swarm/swarm-options.ts'
 
 export interface ClientOptions {
-  /** The signaling server: an origin, or a mesh address without a party. */
+  /**
+   * The signaling server, or several (at most 8): each an origin, or a mesh address without a party. The client joins and sends
+   * at all of them, so a peer is found while it shares one server with it, and nothing is noticed of one that is down. Servers
+   * that belong together and servers that know nothing of each other do equally well.
+   */
   readonly servers: string | readonly string[]
   /**
    * Who this peer is: the name of a stored identity ('default'; created on first use, held exclusively), 'ephemeral' for a key
    * that is never stored, or a key of the caller's own.
    */
   readonly identity?: string | SigningKey
-  /** Ed25519 public key of the server, 32 bytes: refuse any other. */
-  readonly serverKey?: Uint8Array
+  /** Ed25519 public key of the server, or of each of them, 32 bytes: refuse any other. */
+  readonly serverKey?: Uint8Array | readonly Uint8Array[]
   /** WebRTC to use instead of the platform's; `null` for none, so that links stay on the relay path. */
   readonly rtc?: RtcFactory | null
-  /** STUN and TURN servers beside those the signaling server names. */
+  /** STUN and TURN servers beside those the signaling servers name. */
   readonly iceServers?: readonly RtcIceServer[]
   /** For tests and other runtimes. */
   readonly platform?: Platform
@@ -37,14 +40,14 @@ export interface JoinOptions extends ClientOptions, SwarmOptions {
 }
 
 /**
- * One peer: an identity, a session at a signaling server, and one link per other peer, shared by all swarms it joins.
+ * One peer: an identity, a session at each of its signaling servers, and one link per other peer, shared by all swarms it joins.
  */
 export class MeshClient {
   /** Own peer id, in text. */
   readonly id: string
   readonly #identity: Identity
   readonly #platform: Platform
-  readonly #signal: SignalClient
+  readonly #signal: SignalClients
   readonly #connections: Connections
   readonly #seq = new RecordSeq()
   readonly #swarms = new Map<string, Swarm>()
@@ -53,30 +56,26 @@ export class MeshClient {
   #closing: Promise<void> | undefined
 
   /** Clients are made by `createClient`. */
-  constructor(platform: Platform, identity: Identity, origin: string, options: ClientOptions, closeWithSwarm = false) {
+  constructor(
+    platform: Platform,
+    identity: Identity,
+    origins: readonly string[],
+    options: ClientOptions,
+    closeWithSwarm = false,
+  ) {
     const { clock, random } = platform
     this.#closeWithSwarm = closeWithSwarm
     this.#platform = platform
     this.#identity = identity
     this.#extraIceServers = options.iceServers ?? []
     this.id = formatPeerId(identity.key.publicKey)
-    this.#signal = new SignalClient({
-      transport: platform.connect(origin),
-      origin,
+    this.#signal = new SignalClients({
+      servers: { origins, serverKeys: pins(options.serverKey) },
+      connect: (origin) => platform.connect(origin),
       key: identity.key,
-      order: new SessionOrder(clock.wallMs()),
       clock,
       random,
-      serverKeys: options.serverKey && [options.serverKey],
-      events: {
-        opened: () => this.#each((swarm) => swarm.opened()),
-        connected: () => this.#onConnected(),
-        members: (event) => this.#swarms.get(toHex(event.topic))?.members(event),
-        message: (envelope) => this.#connections.receive(envelope),
-        gap: () => this.#each((swarm) => swarm.gap()),
-        draining: () => {},
-        state: (state) => this.#onSignalState(state),
-      },
+      events: this.#signalEvents(),
     })
     this.#connections = new Connections({
       clock,
@@ -84,22 +83,30 @@ export class MeshClient {
       key: identity.key,
       aead: platform.aead,
       rtc: options.rtc === null ? undefined : (options.rtc ?? platform.rtc),
-      iceServers: () => [...(this.#signal.session?.iceServers ?? []), ...this.#extraIceServers],
-      sessions: () => (this.#signal.session ? [this.#signal.session] : []),
-      relayUp: () => this.#signal.state.kind === 'connected',
-      send: (envelope) => this.#signal.send(envelope),
+      iceServers: () => [...this.#signal.iceServers, ...this.#extraIceServers],
+      sessions: () => this.#signal.sessions,
+      relayUp: () => this.#signal.isUp,
+      send: (envelope) => {
+        const homes = this.#swarms.get(toHex(envelope.topic))?.homes
+        return this.#signal.send(envelope, (server) => homes?.lists(server, envelope.to) === true)
+      },
     })
     this.#signal.start()
   }
 
-  /** Whether the signaling server is connected, and if not, why. */
+  /** Whether a signaling server is connected, and if none is, why; of several, the error names each. */
   get signalState(): SignalState {
     return this.#signal.state
   }
 
+  /** Each signaling server in use, with its own state; one that drains may have been replaced by its successor. */
+  get servers(): readonly ServerStatus[] {
+    return this.#signal.servers
+  }
+
   /**
-   * Joins a party's swarm. Resolves when the directory has this peer; tries again and again while the server cannot be
-   * reached. Rejects with ADDRESS_INVALID, KEY_INVALID, the server's refusal, SESSION_REPLACED, CONFIGURATION when this
+   * Joins a party's swarm. Resolves when the first server has this peer; tries again and again while none can be reached.
+   * Rejects with ADDRESS_INVALID, KEY_INVALID, the refusal of the servers, SESSION_REPLACED, CONFIGURATION when this
    * client is in the swarm already, or ABORTED.
    */
   async join(party: PartyInput, options: SwarmOptions & { readonly signal?: AbortSignal } = {}): Promise<Swarm> {
@@ -158,19 +165,29 @@ export class MeshClient {
     for (const swarm of [...this.#swarms.values()]) run(swarm)
   }
 
-  #onConnected(): void {
-    this.#each((swarm) => swarm.connected())
-    this.#connections.signalChanged()
-  }
-
-  #onSignalState(state: SignalState): void {
-    if (state.kind === 'waiting') {
-      this.#each((swarm) => swarm.disconnected())
-      this.#connections.signalChanged()
-    }
-    if (state.kind === 'closed' && state.error) {
-      const { error } = state
-      this.#each((swarm) => swarm.fail(error))
+  #signalEvents(): SignalClientsEvents {
+    return {
+      added: (server) => this.#each(({ homes }) => homes.add(server)),
+      removed: (server) => {
+        this.#each(({ homes }) => homes.remove(server))
+        this.#connections.signalChanged()
+      },
+      opened: (server) => this.#each(({ homes }) => homes.opened(server)),
+      connected: (server) => {
+        this.#each(({ homes }) => homes.connected(server))
+        this.#connections.signalChanged()
+      },
+      members: (server, event) => this.#swarms.get(toHex(event.topic))?.homes.event(server, event),
+      gap: (server) => this.#each(({ homes }) => homes.gap(server)),
+      changed: (server) => {
+        const { kind } = server.state
+        if (kind !== 'waiting' && kind !== 'closed') return
+        this.#each(({ homes }) => homes.disconnected(server))
+        this.#connections.signalChanged()
+      },
+      message: (envelope) => this.#connections.receive(envelope),
+      failed: (error) => this.#each((swarm) => swarm.fail(error)),
+      isReplaceable: (server) => [...this.#swarms.values()].every(({ homes }) => homes.isReplaceable(server)),
     }
   }
 }
@@ -181,21 +198,12 @@ export async function createClientOn(
   options: ClientOptions,
   closeWithSwarm = false,
 ): Promise<MeshClient> {
-  const servers = typeof options.servers === 'string' ? [options.servers] : options.servers
-  const [server, ...others] = servers
-  if (!server) throw new MeshError(ErrorReason.CONFIGURATION, 'no signaling server is given')
-  if (others.length > 0) {
-    throw new MeshError(
-      ErrorReason.NOT_SUPPORTED,
-      `${servers.length} signaling servers are given; one is supported so far`,
-    )
-  }
-  const origin = serverOrigin(server)
+  const origins = serverOrigins(options.servers)
   const chosen = options.platform ?? platform
   return new MeshClient(
     chosen,
     await chooseIdentity(chosen, options.identity ?? 'default'),
-    origin,
+    origins,
     options,
     closeWithSwarm,
   )
@@ -216,6 +224,10 @@ export async function joinOn(
     await client.close()
     throw error
   }
+}
+
+function pins(serverKey: ClientOptions['serverKey']): readonly Uint8Array[] | undefined {
+  return serverKey instanceof Uint8Array ? [serverKey] : serverKey
 }
 
 function fromAddress(address: string): { servers: string; party: PartyInput } {

@@ -186,10 +186,10 @@ export class SignalClients {
     if (isUp(home)) this.#fanOut.up(home, (other) => this.#homes.some((each) => each === other && isUp(each)))
     else if (this.isUp) this.#fanOut.down(home)
     const { events } = this.#options
+    const { state } = this
+    if (state.kind === 'closed' && state.error) return events.failed(state.error)
     events.changed(home)
     slot.changed()
-    const { state } = this
-    if (state.kind === 'closed' && state.error) events.failed(state.error)
   }
 
   /** One server must not have two sessions of one peer, which would replace each other for ever. */

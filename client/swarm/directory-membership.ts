@@ -94,13 +94,18 @@ export class DirectoryMembership {
     this.refresh()
   }
 
-  /** Stops wanting the membership and says so to the server, if it can be reached. */
-  async leave(): Promise<void> {
+  /** Stops wanting the membership, without a word to the server. */
+  abandon(): void {
     this.#wanted = false
     this.#timer?.cancel()
+  }
+
+  /** Stops wanting the membership and says so to the server, if it can be reached. */
+  async leave(): Promise<void> {
+    this.abandon()
     const session = this.#record?.session
-    const current = this.#options.signal.session
-    if (!session || !current || !equalBytes(current.id, session.id)) return
+    const { session: current, state } = this.#options.signal
+    if (!session || !current || !equalBytes(current.id, session.id) || state.kind === 'waiting') return
     // The lease ends the membership when this does not arrive.
     await this.#sign(MembershipKind.LEAVE, session)
       .then((record) => this.#options.signal.leave(record))
@@ -157,13 +162,14 @@ export class DirectoryMembership {
   }
 
   #sign(kind: MembershipKind, session: SignalSession): Promise<SignedRecord> {
-    const { signal, party, key, seq } = this.#options
+    const { signal, party, key, clock, seq } = this.#options
     const wallMs = signal.wallMs()
     return signRecord(key, {
       kind,
       topic: party.topic,
       sessionId: session.id,
-      seq: seq.next(wallMs),
+      // By the own clock, so that a server whose clock is ahead does not outdate what others have been given.
+      seq: seq.next(clock.wallMs()),
       issuedAtMs: wallMs,
       ttlMs: recordTtlMs(session),
       sessionKey: session.sessionKey.publicKey,

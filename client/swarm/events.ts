@@ -10,7 +10,7 @@ export interface SwarmEvents extends Record<string, unknown> {
   join: Peer
   /** A peer left, was away for too long (`SwarmOptions.awayMs`), or is no longer linked to because the topology has other links for its room. */
   leave: Peer
-  /** A peer's state or session changed. */
+  /** A peer has another state, or is another process. */
   update: Peer
   /** A peer's path changed: see `peer.path`. */
   path: Peer

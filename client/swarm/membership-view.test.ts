@@ -60,7 +60,7 @@ function departure(peer: number, session = 1, record?: SignedRecord): Departure 
 function shown(changes: readonly MemberChange[]): string[] {
   return changes.map((change) => {
     const peer = change.record.record.peerKey[0]
-    return change.kind === 'left' && change.said ? `left ${peer} said` : `${change.kind} ${peer}`
+    return change.kind === 'left' && change.leave ? `left ${peer} said` : `${change.kind} ${peer}`
   })
 }
 

@@ -6,18 +6,26 @@ import {
   type JoinResponse,
   type MembersEvent,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { sameProcess } from '../signal/session-order.ts'
+import { supersedes } from './record-order.ts'
 
 /**
- * One topic as this client believes it: the members whose own signed records say so. The server only proposes; every record
- * is verified here, the highest seq of a peer wins, and a departure counts only for the session it names.
+ * One topic as this client believes one server: the members whose own signed records say so. The server only proposes; every
+ * record is verified here, the highest seq of a session wins, and a departure counts only for the session it names. A peer that
+ * is joined at several servers has a session at each: which of them a server shows, of one process, is the server's to say.
  *
  * Join answers and events travel separately, so an answer may describe the topic as it was before an event that is already
  * handled; the topic's revision tells. What an event newer than the answer said of a peer, the answer does not change.
  */
 export type MemberChange =
   | { readonly kind: 'joined' | 'updated'; readonly record: VerifiedRecord }
-  /** `said`: by the peer's own signed LEAVE. */
-  | { readonly kind: 'left'; readonly record: VerifiedRecord; readonly said: boolean; readonly reason: DepartureReason }
+  | {
+      readonly kind: 'left'
+      readonly record: VerifiedRecord
+      /** The peer's own signed LEAVE, when it said so itself. */
+      readonly leave: VerifiedRecord | undefined
+      readonly reason: DepartureReason
+    }
   /** A complete answer to a Join does not mention it: gone, or not back yet at a server that restarted. */
   | { readonly kind: 'missing'; readonly record: VerifiedRecord }
 
@@ -100,9 +108,26 @@ export class MembershipView {
     for (const [name, record] of this.#members) {
       if (record.expiresAtMs > nowMs) continue
       this.#delete(name)
-      changes.push({ kind: 'left', record, said: false, reason: DepartureReason.EXPIRED })
+      changes.push({ kind: 'left', record, leave: undefined, reason: DepartureReason.EXPIRED })
     }
     return changes
+  }
+
+  /** Takes everybody out: the server is out of reach for good, or for so long that what it said counts no more. */
+  clear(): MemberChange[] {
+    const records = [...this.#members.values()]
+    this.#members.clear()
+    this.#revisions.clear()
+    return records.map((record) => ({ kind: 'left', record, leave: undefined, reason: DepartureReason.SERVER_LOST }))
+  }
+
+  /** A peer said at another server that it left: that holds for its sessions up to the one that said so. */
+  outlaw({ record: leave }: VerifiedRecord): void {
+    const name = toHex(leave.peerKey)
+    const current = this.#members.get(name)?.record
+    if (!current || current.seq > leave.seq || current.sessionOrder > leave.sessionOrder) return
+    this.#remember(name, this.#revisions.get(name) ?? 0n, leave.seq)
+    this.#delete(name)
   }
 
   #put(record: VerifiedRecord, revision: bigint, changes: MemberChange[]): void {
@@ -111,7 +136,7 @@ export class MembershipView {
     if (departed && record.record.seq <= departed.seq) return
     const current = this.#members.get(name)
     if (!current && this.#members.size >= MAX_MEMBERS) return
-    const decision = decideRecord(current, record)
+    const decision = decideShown(current, record, revision >= (this.#revisions.get(name) ?? 0n))
     if (decision === 'equivocation') return this.#options.onRejected(equivocation(record))
     if (decision === 'stale') return
     if (revision > (this.#revisions.get(name) ?? 0n)) this.#revisions.set(name, revision)
@@ -130,7 +155,7 @@ export class MembershipView {
     if (!current || !equalBytes(current.record.sessionId, departure.sessionId)) return
     if (said && leave.record.seq < current.record.seq) return
     this.#delete(name)
-    changes.push({ kind: 'left', record: current, said, reason: departure.reason })
+    changes.push({ kind: 'left', record: current, leave: said ? leave : undefined, reason: departure.reason })
   }
 
   #delete(name: string): void {
@@ -158,6 +183,23 @@ export class MembershipView {
       return undefined
     }
   }
+}
+
+/**
+ * As decideRecord; but another session of the same process may be shown instead of the current one whatever their seqs, if
+ * the server shows it now (`isNews`) and not in an answer that is older.
+ */
+function decideShown(
+  current: VerifiedRecord | undefined,
+  next: VerifiedRecord,
+  isNews: boolean,
+): ReturnType<typeof decideRecord> {
+  if (!current || equalBytes(current.record.sessionId, next.record.sessionId)) return decideRecord(current, next)
+  if (current.record.seq === next.record.seq) return 'equivocation'
+  const isLater = sameProcess(current.record.sessionOrder, next.record.sessionOrder)
+    ? isNews
+    : supersedes(next.record, current.record)
+  return isLater ? 'newer' : 'stale'
 }
 
 function equivocation({ record }: VerifiedRecord): MeshError {

@@ -3,12 +3,14 @@ import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { type Diagnosis, diagnose } from '../connection/diagnosis.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { Link, LinkChannel } from '../link/index.ts'
+import { sameProcess } from '../signal/session-order.ts'
 import { Channel } from './channel.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
 import type { PeerEvents, PeerPath } from './peer-events.ts'
 import { type PeerPresence, Presence } from './presence.ts'
+import { supersedes } from './record-order.ts'
 import { askPeer } from './requests.ts'
 
 export interface SendOptions {
@@ -168,10 +170,10 @@ export class Peer {
     return diagnose(this.#connection, { path: this.path, gone: this.#gone, dropped: this.#context.dropped })
   }
 
-  /** @internal The swarm's view of this peer changed. True when its state or session did; refreshing a record is no news. */
+  /** @internal The swarm's view of this peer changed. True when its state or process did; refreshing a record is no news. */
   update(change: PeerChange): boolean {
     const { record: before } = this.#record
-    if (change.record && change.record.record.seq > before.seq) {
+    if (change.record && supersedes(change.record.record, before)) {
       this.#record = change.record
       this.#recordedAtMs = this.#context.clock.wallMs()
     }
@@ -185,7 +187,7 @@ export class Peer {
     const { record } = this.#record
     const newState = !equalBytes(record.state, before.state)
     if (newState) this.#events.emit('state', record.state)
-    return newState || !equalBytes(record.sessionId, before.sessionId)
+    return newState || !sameProcess(record.sessionOrder, before.sessionOrder)
   }
 
   /** @internal The peer left: whatever waits fails. */

@@ -3,7 +3,8 @@ import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb
 import type { Connections } from '../connection/connections.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
-import type { MemberChange, MembershipView } from './membership-view.ts'
+import type { MemberChange } from './membership-view.ts'
+import type { MergedView } from './merged-view.ts'
 import { Peer } from './peer.ts'
 import type { Topology } from './topology/topology.ts'
 
@@ -22,7 +23,7 @@ export interface RosterOptions {
   readonly clock: Clock
   readonly connections: Connections
   readonly topology: Topology
-  readonly view: MembershipView
+  readonly view: MergedView
   readonly handle: () => TopicHandle
   /** How long a peer that fell silent without a word stays: see SwarmOptions.awayMs. */
   readonly awayMs: number
@@ -129,7 +130,7 @@ export class Roster {
     if (error.reason === ErrorReason.PEER_LEFT) {
       this.#missing.delete(toHex(connection.key))
       // Said on the link by the peer itself; a newer record of it brings it back.
-      this.#options.view.remove(connection.key)
+      this.#options.view.forget(connection.key)
       connection.unwant(this.#options.handle())
     }
     this.onChanged(connection)
@@ -164,7 +165,7 @@ export class Roster {
   }
 
   #applyChange(change: MemberChange): void {
-    const { clock, connections, handle, emit } = this.#options
+    const { clock, connections, view, handle, emit } = this.#options
     const { record } = change
     const key = record.record.peerKey
     if (change.kind === 'missing') {
@@ -173,13 +174,13 @@ export class Roster {
     }
     this.#missing.delete(toHex(key))
     if (change.kind === 'left') {
-      connections.get(key)?.unlisted(handle(), change.said ? 'left' : SILENT.has(change.reason) ? 'silent' : 'gone')
+      connections.get(key)?.unlisted(handle(), change.leave ? 'left' : SILENT.has(change.reason) ? 'silent' : 'gone')
       return this.#settleDeparture(key)
     }
     const peer = this.#known.get(formatPeerId(key))
     if (!peer) return
     const news = peer.update({ record })
-    connections.want(handle(), record)
+    connections.want(handle(), view.members.get(toHex(key)) ?? record)
     if (news && this.#joined.has(peer.id)) emit('update', peer)
   }
 

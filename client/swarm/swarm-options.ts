@@ -2,7 +2,7 @@ import type { Clock, Party, Random, SigningKey } from '@mesh/core'
 import type { Admission } from '../connection/admission.ts'
 import type { Connections } from '../connection/connections.ts'
 import type { RelayUse } from '../connection/topic-handle.ts'
-import type { SignalClient } from '../signal/signal-client.ts'
+import type { SignalClients } from '../signal/signal-clients.ts'
 import type { RecordSeq } from './record-seq.ts'
 import type { Topology } from './topology/topology.ts'
 
@@ -28,9 +28,9 @@ export interface SwarmParts {
   readonly key: SigningKey
   readonly clock: Clock
   readonly random: Random
-  readonly signal: SignalClient
+  readonly signal: SignalClients
   readonly connections: Connections
-  /** Shared by all swarms of the client. */
+  /** Shared by all swarms and servers of the client. */
   readonly seq: RecordSeq
   readonly options: SwarmOptions
   /** The swarm is closed; `close` resolves when this does. */

@@ -1,22 +1,21 @@
-import { ErrorReason, formatPeerId, MeshError, type Timer, toHex, type VerifiedRecord, verifyRecord } from '@mesh/core'
-import { MembershipKind, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
-import type { MembersEvent } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { ErrorReason, formatPeerId, MeshError, type Timer, toHex, verifyRecord } from '@mesh/core'
+import { MembershipKind } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { partyAdmission } from '../connection/admission.ts'
 import { OrderedQueue } from '../connection/ordered-queue.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
 import type { LinkChannel } from '../link/index.ts'
 import { broadcast, type SendReport } from './broadcast.ts'
-import { DirectoryMembership } from './directory-membership.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import type { SwarmEvents, SwarmStatus } from './events.ts'
 import { Inbox } from './inbox.ts'
-import { type MemberChange, MembershipView } from './membership-view.ts'
+import type { MemberChange } from './membership-view.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
 import type { Peer, SendOptions } from './peer.ts'
 import { awayLimit } from './presence.ts'
 import type { RequestHandler } from './requests.ts'
 import { Roster } from './roster.ts'
+import { SwarmHomes } from './swarm-homes.ts'
 import type { SwarmParts } from './swarm-options.ts'
 import { automatic } from './topology/topology.ts'
 
@@ -30,10 +29,10 @@ export class Swarm {
   readonly id: string
   /** Discovery key of the party, 32 bytes. */
   readonly topic: Uint8Array
+  /** @internal The swarm at each server. */
+  readonly homes: SwarmHomes
   readonly #parts: SwarmParts
   readonly #handle: TopicHandle
-  readonly #directory: DirectoryMembership
-  readonly #view: MembershipView
   readonly #events: Emitter<SwarmEvents>
   readonly #inbox: Inbox
   readonly #work: OrderedQueue
@@ -46,7 +45,7 @@ export class Swarm {
 
   /** Swarms are made by `join`. */
   constructor(parts: SwarmParts) {
-    const { party, key, clock, random, signal, seq, options } = parts
+    const { party, key, clock, random, seq, options } = parts
     this.#parts = parts
     this.id = formatPeerId(key.publicKey)
     this.topic = party.topic
@@ -54,32 +53,33 @@ export class Swarm {
     this.#inbox = new Inbox(this.#events)
     this.#work = new OrderedQueue(MAX_PENDING_EVENTS, (error) => this.#events.emit('error', error))
     this.#handle = this.#makeHandle()
-    this.#view = new MembershipView({
-      ownKey: key.publicKey,
-      verify: (record, kind) => this.#verify(record, kind),
-      onRejected: (error) => this.#events.emit('error', error),
-    })
-    this.#roster = new Roster({
-      ownKey: key.publicKey,
-      topic: party.topic,
-      clock,
-      connections: parts.connections,
-      topology: options.topology ?? automatic(),
-      view: this.#view,
-      handle: () => this.#handle,
-      awayMs: awayLimit(options.awayMs),
-      emit: (name, peer) => this.#events.emit(name, peer),
-    })
-    this.#directory = new DirectoryMembership({
-      signal,
+    this.homes = new SwarmHomes({
       party,
       key,
       clock,
       random,
       seq,
       state: options.state ?? new Uint8Array(0),
-      onJoined: (response) => this.#work.run(async () => this.#apply(await this.#view.applyJoin(response), true)),
-      onError: (error) => this.#onDirectoryError(error),
+      work: this.#work,
+      onChanges: (changes) => this.#apply(changes),
+      onJoined: () => {
+        this.#joined.resolve()
+        this.#setStatus('joined')
+      },
+      onStatus: () => this.#onStatus(),
+      onError: (error) => this.#events.emit('error', error),
+    })
+    for (const home of parts.signal.homes) this.homes.add(home)
+    this.#roster = new Roster({
+      ownKey: key.publicKey,
+      topic: party.topic,
+      clock,
+      connections: parts.connections,
+      topology: options.topology ?? automatic(),
+      view: this.homes.members,
+      handle: () => this.#handle,
+      awayMs: awayLimit(options.awayMs),
+      emit: (name, peer) => this.#events.emit(name, peer),
     })
     this.#joined.promise.catch(() => undefined)
   }
@@ -89,9 +89,9 @@ export class Swarm {
     return this.#roster.joined
   }
 
-  /** How many other members the directory lists, linked or not. */
+  /** How many other members the directory lists, at all servers together, linked or not. */
   get memberCount(): number {
-    return this.#view.members.size
+    return this.homes.members.members.size
   }
 
   get status(): SwarmStatus {
@@ -149,7 +149,7 @@ export class Swarm {
   /** Replaces this peer's state, which the others see as an 'update'. At most 1,024 bytes (RECORD_STATE). */
   setState(state: Uint8Array): void {
     this.#requireOpen()
-    this.#directory.setState(state)
+    this.homes.setState(state)
   }
 
   /** Leaves: messages on their way are given a second, then the others see the departure at once. Idempotent. */
@@ -170,7 +170,7 @@ export class Swarm {
     timer.cancel()
     // Goodbyes first: the server passes nothing on for a peer that left.
     await connections.unregister(this.#handle)
-    await this.#directory.leave()
+    await this.homes.leave()
     const error = swarmClosed()
     this.#roster.close(error)
     this.#joined.reject(error)
@@ -183,42 +183,15 @@ export class Swarm {
     await this.close()
   }
 
-  /** @internal Registers and joins; resolves when the directory has this peer. */
+  /** @internal Registers and joins; resolves when a server has this peer. */
   async start(): Promise<void> {
     this.#parts.connections.register(this.#handle)
-    this.#directory.refresh()
+    this.homes.join()
     this.#housekeep()
     await this.#joined.promise
   }
 
-  /** @internal There is a new session to join under. */
-  opened(): void {
-    if (this.#status !== 'closed') this.#directory.refresh()
-  }
-
-  /** @internal The signaling connection is up. */
-  connected(): void {
-    if (this.#status === 'closed') return
-    if (this.#directory.joined) this.#setStatus('joined')
-    else this.#directory.resume()
-  }
-
-  /** @internal */
-  disconnected(): void {
-    if (this.#status === 'joined') this.#setStatus('reconnecting')
-  }
-
-  /** @internal Events were lost: compare with a fresh answer. */
-  gap(): void {
-    this.#directory.refresh()
-  }
-
-  /** @internal */
-  members(event: MembersEvent): void {
-    this.#work.run(async () => this.#apply(await this.#view.applyEvent(event), false))
-  }
-
-  /** @internal The session is gone for good. */
+  /** @internal Every server is closed for good. */
   fail(error: MeshError): void {
     this.#joined.reject(error)
     this.#events.emit('error', error)
@@ -227,18 +200,18 @@ export class Swarm {
   }
 
   #makeHandle(): TopicHandle {
-    const { party, key, options } = this.#parts
+    const { party, options } = this.#parts
     return {
       name: toHex(party.topic),
       topic: party.topic,
       admission: options.admission ?? partyAdmission(party),
       relay: options.relay ?? 'fallback',
-      self: () => {
-        const current = this.#directory.current
-        return current && { key, session: current.session, party, record: current.signed }
+      self: () => this.homes.self,
+      verify: (record) => {
+        const kind = MembershipKind.JOIN
+        return verifyRecord(record, { nowMs: this.#parts.signal.wallMs(), topic: party.topic, kind })
       },
-      verify: (record) => this.#verify(record, MembershipKind.JOIN),
-      lists: (peerKey, sessionId) => this.#view.lists(peerKey, sessionId),
+      lists: (peerKey, sessionId) => this.homes.members.lists(peerKey, sessionId),
       accepts: (record) => this.#status !== 'closed' && this.#roster.hasRoomFor(record),
       attached: (connection, record, directOnly) => this.#roster.onAttached(connection, record, directOnly),
       detached: (connection, error) => this.#roster.onDetached(connection, error),
@@ -248,16 +221,8 @@ export class Swarm {
     }
   }
 
-  #verify(record: SignedRecord, kind: MembershipKind): Promise<VerifiedRecord> {
-    return verifyRecord(record, { nowMs: this.#parts.signal.wallMs(), topic: this.topic, kind })
-  }
-
-  #apply(changes: readonly MemberChange[], joined: boolean): void {
-    if (this.#status === 'closed') return
-    this.#roster.apply(changes)
-    if (!joined) return
-    this.#setStatus('joined')
-    this.#joined.resolve()
+  #apply(changes: readonly MemberChange[]): void {
+    if (this.#status !== 'closed') this.#roster.apply(changes)
   }
 
   #onChannel(connection: PeerConnection, channel: LinkChannel): void {
@@ -266,9 +231,11 @@ export class Swarm {
     else channel.reset()
   }
 
-  #onDirectoryError(error: MeshError): void {
-    this.#events.emit('error', error)
-    if (!error.retryable && this.#status === 'joining') this.#joined.reject(error)
+  /** Joined, or not, at some server; before the first time, until no server will have this peer. */
+  #onStatus(): void {
+    const { isJoined, refusal } = this.homes
+    if (this.#status !== 'joining') this.#setStatus(isJoined ? 'joined' : 'reconnecting')
+    else if (refusal) this.#joined.reject(refusal)
   }
 
   /** The slow timer: what expired without a word, what did not come back, and a fresh look at the topology. */
@@ -276,7 +243,7 @@ export class Swarm {
     this.#timer = this.#parts.clock.schedule(RECONCILE_MS, () => {
       this.#work.run(() => {
         this.#roster.watch()
-        this.#apply(this.#view.expire(this.#parts.signal.wallMs()), false)
+        this.homes.expire()
       })
       this.#housekeep()
     })

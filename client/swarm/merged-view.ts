@@ -1,0 +1,72 @@
+import { toHex, type VerifiedRecord } from '@mesh/core'
+import type { MemberChange, MembershipView } from './membership-view.ts'
+import { isPreferred } from './record-order.ts'
+
+/**
+ * One topic as several servers show it. A peer is a member while at least one of them lists it, and is reached by the best of
+ * its records; what each server says is merged change by change.
+ */
+export class MergedView {
+  readonly #views = new Set<MembershipView>()
+  readonly #members = new Map<string, VerifiedRecord>()
+
+  /** The record to reach each member by, by key in hexadecimal. */
+  get members(): ReadonlyMap<string, VerifiedRecord> {
+    return this.#members
+  }
+
+  /** A server more. Its members are merged as it tells of them. */
+  add(view: MembershipView): void {
+    this.#views.add(view)
+  }
+
+  /** A server less: its members leave, unless another one lists them. */
+  remove(view: MembershipView): MemberChange[] {
+    const changes = view.clear()
+    this.#views.delete(view)
+    return this.merge(changes)
+  }
+
+  /** Takes in what became different at one server; gives what is different for it at all. */
+  merge(changes: readonly MemberChange[]): MemberChange[] {
+    return changes.flatMap((change) => {
+      if (change.kind === 'left' && change.leave) for (const view of this.#views) view.outlaw(change.leave)
+      return this.#mergeOne(change) ?? []
+    })
+  }
+
+  /** Whether a server lists the peer under that session. */
+  lists(peerKey: Uint8Array, sessionId: Uint8Array): boolean {
+    return [...this.#views].some((view) => view.lists(peerKey, sessionId))
+  }
+
+  /** Takes out a peer that said goodbye on its link; its next record brings it back. */
+  forget(peerKey: Uint8Array): void {
+    for (const view of this.#views) view.remove(peerKey)
+    this.#members.delete(toHex(peerKey))
+  }
+
+  #mergeOne(change: MemberChange): MemberChange | undefined {
+    const name = toHex(change.record.record.peerKey)
+    const before = this.#members.get(name)
+    const after = this.#best(name)
+    if (!after) {
+      this.#members.delete(name)
+      const isGone = change.kind === 'left' || change.kind === 'missing'
+      return before && isGone ? { ...change, record: before } : undefined
+    }
+    this.#members.set(name, after)
+    if (!before) return { kind: 'joined', record: after }
+    if (change.kind === 'joined' || change.kind === 'updated') return { kind: 'updated', record: change.record }
+    return after === before ? undefined : { kind: 'updated', record: after }
+  }
+
+  #best(name: string): VerifiedRecord | undefined {
+    const [first, ...others] = this.#records(name)
+    return others.reduce((best, next) => (best && isPreferred(next.record, best.record) ? next : best), first)
+  }
+
+  #records(name: string): VerifiedRecord[] {
+    return [...this.#views].flatMap((view) => view.members.get(name) ?? [])
+  }
+}
