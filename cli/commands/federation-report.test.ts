@@ -42,6 +42,18 @@ test('a server that is refused over and over is told once per reason, and again 
   expect(stdout.events).toHaveLength(3)
 })
 
+test('a server that cannot be reached is told once, until it was', () => {
+  const { stdout, tell } = reported()
+  const down = { channel: 'directory', reason: 'UNREACHABLE', message: 'connect ECONNREFUSED' }
+  tell('down', down)
+  tell('down', { ...down, channel: 'messages' })
+  expect(stdout.events).toEqual([{ event: 'server-unreachable', server: 'aa', reason: 'connect ECONNREFUSED' }])
+  for (const channel of ['directory', 'messages']) tell('up', { channel })
+  for (const channel of ['directory', 'messages']) tell('down', { ...down, channel })
+  tell('down', down)
+  expect(stdout.events.map(({ event }) => event)).toEqual(['server-unreachable', 'server-connected', 'server-lost'])
+})
+
 test('people read who refused whom, and what to do about it', () => {
   const { stdout, tell, report } = reported({ json: false })
   tell('up', { channel: 'directory' })

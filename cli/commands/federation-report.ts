@@ -12,7 +12,7 @@ const CHANNELS = 2
  */
 export function reportFederation(log: Logger, output: Output): Logger {
   const channels = new Map<string, Set<string>>()
-  /** Refusals that were told since the last connection. */
+  /** Failures that were told since the last connection. */
   const told = new Set<string>()
   const spared = output.interactive && output.logsToScreen
 
@@ -23,19 +23,28 @@ export function reportFederation(log: Logger, output: Output): Logger {
     if (open.size < CHANNELS) return
     output.event('server-connected', { server }, `${output.style.good('Connected')} with ${short(server)}.`)
   }
+  /** The first time since the last connection: all is tried again and again, and once is enough. */
+  const isNews = (key: string): boolean => {
+    if (told.has(key)) return false
+    if (told.size >= MAX_TOLD) told.clear()
+    told.add(key)
+    return true
+  }
   const down = (server: string, channel: string, reason: string): void => {
     const open = channels.get(server)
+    if (open === undefined && isNews(`${server} unreachable`)) {
+      const text = `${output.style.warning('Not reached yet')}: ${short(server)}: ${reason}`
+      output.event('server-unreachable', { server, reason }, text)
+    }
     if (open?.size === CHANNELS) {
       output.event('server-lost', { server, reason }, `${output.style.warning('Lost')} ${short(server)}: ${reason}`)
+      told.add(`${server} unreachable`)
     }
     open?.delete(channel)
     if (open?.size === 0) channels.delete(server)
   }
   const refused = (server: string | undefined, { by, reason, message }: LogFields): void => {
-    const key = `${server} ${by} ${reason}`
-    if (told.has(key)) return // It is tried again and again; once is enough.
-    if (told.size >= MAX_TOLD) told.clear()
-    told.add(key)
+    if (!isNews(`${server} ${by} ${reason}`)) return
     const why = printable(String(message ?? reason))
     const hint = by === 'there' ? HINTS.get(String(reason)) : undefined
     const text =
@@ -63,7 +72,7 @@ function short(server: string | undefined): string {
   return `server ${server.length > 9 ? `${server.slice(0, 8)}…` : server}`
 }
 
-/** Refusals that are remembered; then all are forgotten and told again. */
+/** Failures that are remembered; then all are forgotten and told again. */
 const MAX_TOLD = 100
 
 /** What to do about being turned away. */
