@@ -1,5 +1,6 @@
 import { ErrorReason, formatPeerId, MeshError, type SigningKey, toHex } from '@mesh/core'
 import { type PartyInput, parseMeshAddress, resolveParty, serverOrigins } from './address.ts'
+import { CheckUp, type CheckUpCause } from './check-up.ts'
 import { Connections } from './connection/connections.ts'
 import type { RtcFactory, RtcIceServer } from './connection/rtc.ts'
 import { abortable } from './delay.ts'
@@ -53,6 +54,8 @@ export class MeshClient {
   readonly #swarms = new Map<string, Swarm>()
   readonly #extraIceServers: readonly RtcIceServer[]
   readonly #closeWithSwarm: boolean
+  readonly #checkUp: CheckUp
+  readonly #unwatch: (() => void) | undefined
   #closing: Promise<void> | undefined
 
   /** Clients are made by `createClient`. */
@@ -91,6 +94,8 @@ export class MeshClient {
         return this.#signal.send(envelope, (server) => homes?.lists(server, envelope.to) === true)
       },
     })
+    this.#checkUp = new CheckUp(clock, (cause) => this.#check(cause))
+    this.#unwatch = platform.lifecycle?.watch((event) => this.#checkUp.notice(event))
     this.#signal.start()
   }
 
@@ -152,6 +157,8 @@ export class MeshClient {
   }
 
   async #close(): Promise<void> {
+    this.#unwatch?.()
+    this.#checkUp.close()
     try {
       await Promise.all([...this.#swarms.values()].map((swarm) => swarm.close()))
       await this.#connections.close(new MeshError(ErrorReason.LINK_CLOSED, 'the other peer closed'))
@@ -163,6 +170,13 @@ export class MeshClient {
 
   #each(run: (swarm: Swarm) => void): void {
     for (const swarm of [...this.#swarms.values()]) run(swarm)
+  }
+
+  /** This process slept, or its network may be another one: looks at everything that is open, without waiting for timeouts. */
+  #check(cause: CheckUpCause): void {
+    this.#each((swarm) => swarm.check())
+    this.#connections.check()
+    this.#signal.check(cause)
   }
 
   #signalEvents(): SignalClientsEvents {

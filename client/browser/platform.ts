@@ -3,6 +3,7 @@ import { ErrorReason, MeshError, systemClock, systemRandom } from '@mesh/core'
 import type { RtcConnection, RtcFactory } from '../connection/rtc.ts'
 import type { Platform, SignalTransport } from '../platform.ts'
 import { browserIdentityStore } from './identity-store.ts'
+import { browserLifecycle } from './lifecycle.ts'
 
 /** Browsers: Connect over fetch, the browser's own WebRTC, identities in IndexedDB. */
 export function platform(): Platform {
@@ -11,6 +12,7 @@ export function platform(): Platform {
     random: systemRandom,
     identities: browserIdentityStore(),
     rtc: browserRtc,
+    lifecycle: browserLifecycle(systemClock),
     connect: connectBrowser,
   }
 }

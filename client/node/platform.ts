@@ -2,6 +2,7 @@ import { systemClock, systemRandom } from '@mesh/core'
 import type { Platform } from '../platform.ts'
 import { nodeAead } from './aead.ts'
 import { nodeIdentityStore } from './identity-store.ts'
+import { nodeLifecycle } from './lifecycle.ts'
 import { connectNode } from './signal-transport.ts'
 import { weriftFactory } from './werift/index.ts'
 
@@ -13,6 +14,7 @@ export function platform(): Platform {
     identities: nodeIdentityStore(),
     rtc: weriftFactory(),
     aead: nodeAead,
+    lifecycle: nodeLifecycle(systemClock),
     connect: connectNode,
   }
 }

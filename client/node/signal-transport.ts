@@ -16,6 +16,7 @@ export function connectNode(origin: string): SignalTransport {
   return {
     transport: createGrpcTransport({ baseUrl: origin, sessionManager, readMaxBytes: MAX_RESPONSE_BYTES }),
     duplex: true,
+    reset: () => sessionManager.abort(),
     close: () => sessionManager.abort(),
   }
 }

@@ -25,6 +25,8 @@ export interface StreamContext {
   /** Events after this one. */
   readonly cursor: bigint
   readonly onEvents: (events: readonly Event[]) => void
+  /** Something came, if only a heartbeat. */
+  readonly onAlive: () => void
   readonly signal: AbortSignal
 }
 
@@ -32,6 +34,11 @@ const HEARTBEATS_UNTIL_DEAD = 2.5
 const SEND_TIMEOUT_MS = 10_000
 /** With Subscribe that makes three of the six connections a browser opens to one HTTP/1.1 origin. */
 const SENDS_IN_FLIGHT = 2
+
+/** A stream without a byte for this long is dead. */
+export function deadAfter(session: SignalSession): number {
+  return session.heartbeatMs * HEARTBEATS_UNTIL_DEAD
+}
 
 export function authorization(session: SignalSession): Record<string, string> {
   return { authorization: `Bearer ${session.token}` }
@@ -111,20 +118,21 @@ function streamEnded({ origin }: StreamContext): MeshError {
 
 /** Gives the work an abort signal of its own, and a watchdog that pulls it. */
 async function supervised(
-  { clock, session, origin, signal }: StreamContext,
+  { clock, session, origin, signal, onAlive }: StreamContext,
   work: (signal: AbortSignal, alive: () => void) => Promise<never>,
 ): Promise<never> {
   const abort = new AbortController()
   const onAbort = () => abort.abort(abortError(signal))
   signal.addEventListener('abort', onAbort, { once: true })
   if (signal.aborted) onAbort()
-  const deadAfterMs = session.heartbeatMs * HEARTBEATS_UNTIL_DEAD
+  const deadAfterMs = deadAfter(session)
   const onSilence = () => {
     const message = `${origin} was silent for ${deadAfterMs} ms`
     abort.abort(new MeshError(ErrorReason.UNREACHABLE, message, { retryable: true }))
   }
   let watchdog = clock.schedule(deadAfterMs, onSilence)
   const alive = () => {
+    onAlive()
     watchdog.cancel()
     watchdog = clock.schedule(deadAfterMs, onSilence)
   }

@@ -1,4 +1,4 @@
-import { Backoff, type Clock, ErrorReason, MeshError, type Random, type SigningKey, type Timer } from '@mesh/core'
+import { ErrorReason, MeshError, type Timer } from '@mesh/core'
 import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import {
   type Event,
@@ -6,31 +6,18 @@ import {
   type NoticeEvent,
   NoticeKind,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { abortError, delay } from '../delay.ts'
-import type { SignalTransport } from '../platform.ts'
+import type { CheckUpCause } from '../check-up.ts'
+import { abortError } from '../delay.ts'
 import { fromCallError } from './call-error.ts'
 import { authorization, runExchange, runSubscribe, type StreamContext } from './event-stream.ts'
 import { type IdentifiedEnvelope, Outbox, type OutgoingEnvelope, type SendOutcome } from './outbox.ts'
+import { Pauses } from './pauses.ts'
 import { type SignalCalls, type SignalSession, signalCalls } from './session.ts'
 import { SessionKeeper } from './session-keeper.ts'
-import type { SessionOrder } from './session-order.ts'
-import type { SignalEvents, SignalState } from './signal-state.ts'
+import type { SignalClientOptions } from './signal-client-options.ts'
+import type { SignalState } from './signal-state.ts'
+import { PROBE_TIMEOUT_MS, StreamCheck } from './stream-check.ts'
 
-export interface SignalClientOptions {
-  readonly transport: SignalTransport
-  readonly origin: string
-  readonly key: SigningKey
-  readonly order: SessionOrder
-  readonly clock: Clock
-  readonly random: Random
-  /** Ed25519 public keys: refuse a server with any other. */
-  readonly serverKeys?: readonly Uint8Array[] | undefined
-  /** See SessionOpener.admit. */
-  readonly admit?: ((serverKey: Uint8Array) => void) | undefined
-  readonly events: SignalEvents
-}
-
-const BACKOFF = { initialMs: 250, maxMs: 15_000, floorMs: 50 }
 /** A stream that lasted this long makes the next backoff start over. */
 const STABLE_MS = 5_000
 const HOUSEKEEPING_MS = 1_000
@@ -44,7 +31,8 @@ export class SignalClient {
   readonly #calls: SignalCalls
   readonly #keeper: SessionKeeper
   readonly #outbox: Outbox
-  readonly #backoff: Backoff
+  readonly #pauses: Pauses
+  readonly #check: StreamCheck
   readonly #lifetime = new AbortController()
   #stream = new AbortController()
   /** Token and start of the stream that runs. */
@@ -65,7 +53,14 @@ export class SignalClient {
       { calls: this.#calls, origin, key, order, clock, random, serverKeys, admit },
       (session, fresh) => this.#opened(session, fresh),
     )
-    this.#backoff = new Backoff({ ...BACKOFF, random })
+    this.#pauses = new Pauses(clock, random)
+    this.#check = new StreamCheck({
+      clock,
+      state: () => this.#state,
+      ask: () => this.#calls.getChallenge({}, { signal: this.#lifetime.signal, timeoutMs: PROBE_TIMEOUT_MS }),
+      hurry: () => this.#pauses.skip(),
+      restart: () => this.#restart(),
+    })
   }
 
   get state(): SignalState {
@@ -108,6 +103,11 @@ export class SignalClient {
     return this.#outbox.send(envelope, signal)
   }
 
+  /** This side slept, or its network may be another one: see StreamCheck. Comes back without backoff where it is away. */
+  check(cause: CheckUpCause): void {
+    this.#check.check(cause)
+  }
+
   /** Ends the stream because its server is about to stop, and comes back after `forMs` at the earliest. */
   standAside(forMs: number): void {
     const message = `${this.origin} is stopping`
@@ -133,9 +133,17 @@ export class SignalClient {
     this.#options.transport.close()
   }
 
+  /** Opens the stream again, at once and by a new connection. */
+  #restart(): void {
+    this.#pauses.skip()
+    this.#endStream(new MeshError(ErrorReason.UNREACHABLE, `${this.origin} may be out of reach`, { retryable: true }))
+    this.#options.transport.reset?.()
+  }
+
   async #run(): Promise<void> {
     while (this.#state.kind !== 'closed') {
       this.#connectedAtMs = undefined
+      this.#check.begin()
       this.#streamToken = undefined
       try {
         this.#setState({ kind: 'connecting' })
@@ -157,10 +165,9 @@ export class SignalClient {
     if (this.#keeper.outlives(error, this.#streamToken)) return
     this.#keeper.forgetOn(error, this.#streamToken)
     const heldMs = this.#connectedAtMs === undefined ? 0 : clock.monotonicMs() - this.#connectedAtMs
-    if (heldMs > STABLE_MS) this.#backoff.reset()
+    if (heldMs > STABLE_MS) this.#pauses.reset()
     this.#setState({ kind: 'waiting', error })
-    const waitMs = Math.max(this.#backoff.next(), error.retryAfterMs)
-    await delay(clock, waitMs, this.#lifetime.signal).catch(() => undefined)
+    await this.#pauses.wait(error.retryAfterMs, this.#lifetime.signal)
   }
 
   /** Opens or renews the session if needed and runs one stream. Always rejects, with the reason the stream ended. */
@@ -178,6 +185,7 @@ export class SignalClient {
       origin: this.origin,
       cursor: this.#keeper.cursor,
       signal,
+      onAlive: () => this.#check.alive(),
       onEvents: (events) => {
         if (this.#connectedAtMs === undefined) this.#connected(session)
         for (const event of events) this.#handle(event)

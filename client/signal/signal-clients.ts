@@ -1,5 +1,6 @@
 import { type Clock, ErrorReason, equalBytes, MeshError, type Random, type SigningKey } from '@mesh/core'
 import type { Envelope, MembersEvent } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import type { CheckUpCause } from '../check-up.ts'
 import type { RtcIceServer } from '../connection/rtc.ts'
 import type { SignalTransport } from '../platform.ts'
 import { combineFailures, type ServerFailure } from './combined-error.ts'
@@ -126,6 +127,11 @@ export class SignalClients {
     const carriers = [listing, up, open].find(({ length }) => length > 0)
     if (!carriers) return Promise.reject(this.#failure())
     return this.#fanOut.send({ ...outgoing, id: this.#options.random.bytes(16) }, carriers)
+  }
+
+  /** See SignalClient.check. */
+  check(cause: CheckUpCause): void {
+    for (const home of this.#homes) home.check(cause)
   }
 
   /** Closes every session. Idempotent; resolves within 2 s. */

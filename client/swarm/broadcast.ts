@@ -1,10 +1,24 @@
-import { MeshError } from '@mesh/core'
+import { ErrorReason, MeshError } from '@mesh/core'
+import type { MessageData } from './message.ts'
 import { asleep, type Peer, type SendOptions } from './peer.ts'
 
 /** How a broadcast went. */
 export interface SendReport {
   readonly delivered: readonly Peer[]
   readonly failed: readonly { readonly peer: Peer; readonly error: MeshError }[]
+}
+
+/** Sends to one peer, given as itself or by its id. Rejects as `peer.send` does. */
+export async function sendTo(
+  known: ReadonlyMap<string, Peer>,
+  to: Peer | string,
+  data: MessageData,
+  options: SendOptions,
+): Promise<SendReport> {
+  const peer = typeof to === 'string' ? known.get(to) : to
+  if (!peer) throw new MeshError(ErrorReason.PEER_LEFT, `no peer ${to} in this swarm`)
+  await peer.send(data, options)
+  return { delivered: [peer], failed: [] }
 }
 
 /**

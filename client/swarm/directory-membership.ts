@@ -49,6 +49,8 @@ export class DirectoryMembership {
   #joinedSession: Uint8Array | undefined
   #record: { signed: SignedRecord; session: SignalSession } | undefined
   #timer: Timer | undefined
+  /** When the record is to be renewed, in server time. */
+  #renewAtWallMs = 0
   #wanted = true
   #running = false
   #again = false
@@ -79,6 +81,11 @@ export class DirectoryMembership {
   /** The signaling connection is up: joins, unless that is done or under way. */
   resume(): void {
     if (!this.joined && !this.#running) this.refresh()
+  }
+
+  /** The process slept, and its timers with it: joins again if the record should have been renewed by now. */
+  check(): void {
+    if (this.#record && this.#options.signal.wallMs() >= this.#renewAtWallMs) this.refresh()
   }
 
   /** Throws RECORD_STATE above 1,024 bytes. */
@@ -136,7 +143,9 @@ export class DirectoryMembership {
     if (!response || !this.#wanted) return
     this.#joinedSession = session.id
     this.#backoff.reset()
-    this.#later((recordTtlMs(session) * 2) / 3)
+    const renewInMs = (recordTtlMs(session) * 2) / 3
+    this.#renewAtWallMs = signal.wallMs() + renewInMs
+    this.#later(renewInMs)
     onJoined(response)
   }
 

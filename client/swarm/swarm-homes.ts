@@ -165,6 +165,11 @@ export class SwarmHomes {
     this.#state = state
   }
 
+  /** See DirectoryMembership.check. */
+  check(): void {
+    for (const { directory } of this.#all) directory.check()
+  }
+
   /** Says to every server within reach that this peer leaves. */
   async leave(): Promise<void> {
     this.#left = true
@@ -175,7 +180,7 @@ export class SwarmHomes {
   expire(): void {
     for (const home of this.#all) {
       const { view, signal } = home
-      this.#merge(view.expire(signal.wallMs()))
+      if (home.isJoined) this.#merge(view.expire(signal.wallMs()))
       if (home.downForMs < LOST_AFTER_MS || view.members.size === 0 || !this.isJoined) continue
       home.outdate()
       this.#merge(view.clear())

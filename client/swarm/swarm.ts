@@ -5,7 +5,7 @@ import { OrderedQueue } from '../connection/ordered-queue.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
 import type { TopicHandle } from '../connection/topic-handle.ts'
 import type { LinkChannel } from '../link/index.ts'
-import { broadcast, type SendReport } from './broadcast.ts'
+import { broadcast, type SendReport, sendTo } from './broadcast.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import type { SwarmEvents, SwarmStatus } from './events.ts'
 import { Inbox } from './inbox.ts'
@@ -121,12 +121,7 @@ export class Swarm {
   async send(data: MessageData, options: SendOptions & { readonly to?: Peer | string } = {}): Promise<SendReport> {
     this.#requireOpen()
     const { to, ...rest } = options
-    if (to !== undefined) {
-      const peer = typeof to === 'string' ? this.#roster.known.get(to) : to
-      if (!peer) throw new MeshError(ErrorReason.PEER_LEFT, `no peer ${to} in this swarm`)
-      await peer.send(data, rest)
-      return { delivered: [peer], failed: [] }
-    }
+    if (to !== undefined) return sendTo(this.#roster.known, to, data, rest)
     const bytes = encodeMessage(data)
     // Membership changes received so far count: a broadcast right after `join` has targets.
     if (this.#work.pending > 0) await this.#work.idle
@@ -189,6 +184,12 @@ export class Swarm {
     this.homes.join()
     this.#housekeep()
     await this.#joined.promise
+  }
+
+  /** @internal This process slept: nothing that passed meanwhile says anything of the others, but own records grew old. */
+  check(): void {
+    this.#roster.startOver()
+    this.homes.check()
   }
 
   /** @internal Every server is closed for good. */
