@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { jsonLogger } from './log.ts'
 import { Metrics } from './metrics.ts'
@@ -51,6 +53,16 @@ test('metrics of a federated server tell of every origin and of both channels', 
     'mesh_federation_envelopes_total{outcome="received"} 2',
   ])
     expect(lines).toContain(line)
+})
+
+test('every metric is in the table of docs/operations.md, and no other', async () => {
+  const text = await readFile(join(import.meta.dirname, '../../docs/operations.md'), 'utf8')
+  const rows = text.split('\n').filter((line) => line.startsWith('| `mesh_'))
+  const documented = rows.flatMap((row) =>
+    [...(row.split('|')[1] ?? '').matchAll(/mesh_[a-z_]+/g)].map(([name]) => name),
+  )
+  const families = [...new Metrics().render(gauges, federation).matchAll(/^# TYPE ([a-z_]+)/gm)].map(([, name]) => name)
+  expect(documented.sort()).toEqual(families.sort())
 })
 
 test('a log entry is one line of JSON', () => {
