@@ -252,6 +252,24 @@ describe('what a session leaves unread', () => {
     expect(elsewhere.sent).toMatchObject([{ ttlMs: 15_000 }])
   })
 
+  test('is sent again when the way was crowded, all of it together', async () => {
+    const { receive, show, elsewhere, clock, router } = setUp()
+    for (let i = 0; i < 5; i++) receive({ ttlMs: 10_000 })
+    elsewhere.answer = new MeshError(ErrorReason.RECIPIENT_SLOW, 'crowded', { retryAfterMs: 1_000 })
+    show(2, NEW_PROCESS)
+    await clock.advance(999)
+    expect(elsewhere.sent).toHaveLength(5)
+    expect(router.heldCount).toBe(5)
+    await clock.advance(1)
+    expect(elsewhere.sent).toHaveLength(10)
+    expect(elsewhere.sent.at(-1)).toMatchObject({ ttlMs: 9_000 })
+    await clock.advance(9_000)
+    expect(router.heldCount).toBe(0)
+    elsewhere.sent.length = 0
+    await clock.advance(60_000)
+    expect(elsewhere.sent).toEqual([])
+  })
+
   test('comes back with its peer, and is delivered once', () => {
     const { receive, show, open, join, router, elsewhere } = setUp()
     receive({ ttlMs: 30_000 })

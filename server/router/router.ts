@@ -1,4 +1,4 @@
-import { type Clock, concatBytes, ErrorReason, MeshError, type TokenBucket } from '@mesh/core'
+import { type Clock, concatBytes, ErrorReason, MeshError, type Timer, type TokenBucket } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { Arrival, Backplane, EnvelopeTaker, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
@@ -30,6 +30,9 @@ export type Routed = EnvelopeOutcome | Promise<EnvelopeOutcome>
 
 const NO_STAMP = new Uint8Array()
 
+/** Least wait before something held is sent again over a way that was crowded. */
+const MIN_RETRY_MS = 50
+
 /**
  * Where an envelope goes, decided in this order:
  *
@@ -49,6 +52,9 @@ export class Router implements EnvelopeTaker {
   readonly #options: RouterOptions
   readonly #inboxes: Inboxes
   readonly #unwatch: () => void
+  /** By topic and recipient: at most one for each recipient of something held. */
+  readonly #retries = new Map<ByteKey, Timer>()
+  #closed = false
 
   constructor(options: RouterOptions) {
     this.#options = options
@@ -113,7 +119,10 @@ export class Router implements EnvelopeTaker {
   }
 
   close(): void {
+    this.#closed = true
     this.#unwatch()
+    for (const retry of this.#retries.values()) retry.cancel()
+    this.#retries.clear()
     this.#inboxes.close()
   }
 
@@ -190,11 +199,33 @@ export class Router implements EnvelopeTaker {
 
   /** Sends on what this server answers for already, and was not read. */
   #forward(envelope: RoutedEnvelope): void {
-    const { backplane, sessions } = this.#options
+    const { backplane, sessions, clock } = this.#options
     if (this.#arrive(envelope) !== 'absent') return
     // Set before it goes: when the recipient comes back here, so may the envelope.
     sessions.sentIdsOf(envelope.from).set(envelope.idKey, 'elsewhere')
-    if (backplane.send(envelope) === undefined) this.#hold(envelope)
+    const startMs = clock.monotonicMs()
+    const remote = backplane.send(envelope)
+    if (remote === undefined) this.#hold(envelope)
+    void remote?.then((delivery) => {
+      if (this.#closed || !(delivery instanceof MeshError) || !delivery.retryable) return
+      const ttlMs = Math.ceil(envelope.ttlMs - (clock.monotonicMs() - startMs))
+      if (this.#inboxes.hold({ ...envelope, ttlMs })) this.#forwardLater(envelope, delivery.retryAfterMs)
+    })
+  }
+
+  /** The way is crowded: what is held for the recipient goes together, a little later. */
+  #forwardLater({ to, topicKey }: RoutedEnvelope, delayMs: number): void {
+    const key = topicKey + to
+    if (this.#retries.has(key)) return
+    const retry = this.#options.clock.schedule(Math.max(delayMs, MIN_RETRY_MS), () => {
+      this.#retries.delete(key)
+      this.#forwardHeld(to, topicKey)
+    })
+    this.#retries.set(key, retry)
+  }
+
+  #forwardHeld(peer: ByteKey, topicKey: ByteKey): void {
+    for (const held of this.#inboxes.fetch(peer, topicKey)) this.#forward(held)
   }
 
   /** A peer for which something is held is a member somewhere else now. */
@@ -203,7 +234,7 @@ export class Router implements EnvelopeTaker {
     const { topicKey, peer, record } = change
     // When it is here, `onJoin` comes next, once its session has its view of the topic.
     if (this.#options.backplane.ownSessionOf(topicKey, peer) === byteKey(record.record.sessionId)) return
-    for (const held of this.#inboxes.fetch(peer, topicKey)) this.#forward(held)
+    this.#forwardHeld(peer, topicKey)
   }
 }
 
