@@ -89,8 +89,8 @@ describe('the table of a cluster', () => {
 
   test('has one line per server where there is not', () => {
     expect(clusterTable(SERVERS, { columns: 120, rows: 5, style: STYLE })).toEqual([
-      ' 1  :4600  running    pid 101      aaaaaaaa  1 session  2/4 streams  live 1 2, hidden 3, 6 rows, lag 3',
-      ' 2  :4601  running    pid 102      bbbbbbbb  2 sessions  4/4 streams  live 2 1 3, 6 rows, digests differ',
+      ' 1  :4600  running    pid 101      aaaaaaaa  1 session  2/4 streams  2 live, hidden 3, 6 rows, lag 3',
+      ' 2  :4601  running    pid 102      bbbbbbbb  2 sessions  4/4 streams  3 live, 6 rows, digests differ',
       ' 3  :4602  suspended  pid 103      cccccccc',
     ])
   })

@@ -85,17 +85,13 @@ function row(cells: readonly string[], paint: (text: string, column: number) => 
   return `      ${padded.join('  ')}`
 }
 
-/** "live 1 2, hidden 3, 25 rows, lag 4". */
+/** "2 live, hidden 3, 25 rows, lag 4". */
 function summary(origins: readonly OriginView[], style: Style): string {
-  const numbers = (state: string): string =>
-    origins
-      .filter((origin) => origin.state === state)
-      .map(({ of }) => of ?? '?')
-      .join(' ')
+  const hidden = origins.filter(({ state }) => state === 'hidden').map(({ of }) => of ?? '?')
   const lag = origins.reduce((most, origin) => Math.max(most, origin.lag), 0)
   const parts = [
-    ...(numbers('live') === '' ? [] : [`live ${numbers('live')}`]),
-    ...(numbers('hidden') === '' ? [] : [style.warning(`hidden ${numbers('hidden')}`)]),
+    `${origins.length - hidden.length} live`,
+    ...(hidden.length === 0 ? [] : [style.warning(`hidden ${hidden.join(' ')}`)]),
     `${origins.reduce((sum, { rows }) => sum + rows, 0)} rows`,
     ...(lag === 0 ? [] : [style.warning(`lag ${lag}`)]),
     ...(origins.some(({ agrees }) => agrees === false) ? [style.bad('digests differ')] : []),
