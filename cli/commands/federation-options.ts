@@ -41,14 +41,17 @@ export function readFederation(input: Input, ca: Buffer | undefined): Federation
   throw new UsageError(`${option} says how servers work together, but none is named`, 'Name one with --federate.')
 }
 
-/** --successor-key; undefined when it is not given. */
-export function readSuccessorKey(input: Input): Uint8Array | undefined {
+/** --successor-key, or what --federate says of the same server; undefined when neither does. */
+export function readSuccessorKey(input: Input, federation: FederationOptions | undefined): Uint8Array | undefined {
   const text = input.text('successor-key')
   const label = input.label('successor-key')
-  if (text === undefined) return undefined
-  if (input.text('successor') === undefined)
+  const successor = input.text('successor')
+  if (text !== undefined && successor === undefined)
     throw new UsageError(`${label} is the key of --successor, which is missing`)
-  return named(label, () => keyOf(text))
+  if (text !== undefined) return named(label, () => keyOf(text))
+  if (successor === undefined || !URL.canParse(successor)) return undefined
+  const { origin } = new URL(successor)
+  return federation?.servers.find(({ url }) => url === origin)?.key
 }
 
 /** A key, also when the whole address was pasted. */

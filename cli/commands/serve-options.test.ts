@@ -133,6 +133,15 @@ describe('the options of mesh serve', () => {
     expect(JSON.parse(toConfigFile(input, SERVE_OPTIONS))).toMatchObject({ 'key-file': '/var/lib/mesh/server.key' })
   })
 
+  test('know the key of a successor that they federate with', async () => {
+    const others = ['--federate', `mesh+grpcs://${KEY}@b.example:4600`]
+    const at = async (...args: string[]) => (await read(...others, ...args)).successorKey
+    expect(await at('--successor', 'https://b.example:4600')).toEqual(fromHex(KEY))
+    expect(await at('--successor', 'https://b.example:4600', '--successor-key', OTHER_KEY)).toEqual(fromHex(OTHER_KEY))
+    expect(await at('--successor', 'https://c.example:4600')).toBeUndefined()
+    expect(await at()).toBeUndefined()
+  })
+
   test.each([
     [['--federate', 'b.example:4600'], '--federate: server address "b.example:4600" is not of the form mesh+grpc://'],
     [['--federate-allow', 'me'], '--federate-allow: a server key has 64 hexadecimal digits, "me" is none'],

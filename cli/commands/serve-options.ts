@@ -38,7 +38,10 @@ const GENERAL: OptionTable = {
   'trusted-proxies': { value: 'count', meaning: 'proxies in front that append to X-Forwarded-For', fallback: '0' },
   metrics: { meaning: 'serve /metrics and /federation; --no-metrics never does', fallback: 'on loopback only' },
   successor: { value: 'origin', meaning: 'server named to clients when this one stops' },
-  'successor-key': { value: 'key', meaning: 'its public key (64 hex), without which most clients do not go there' },
+  'successor-key': {
+    value: 'key',
+    meaning: 'its public key (64 hex), without which most clients do not go there; known for a --federate',
+  },
   drain: { value: 'time', meaning: 'how long streams may finish after SIGTERM or Ctrl+C', fallback: '5s' },
   log: {
     value: 'level',
@@ -125,6 +128,7 @@ export const SERVE_OPTIONS: OptionTable = { ...GENERAL, ...FEDERATION, ...ICE, .
 export async function readServeOptions(input: Input): Promise<ServerOptions> {
   const tls = await readTls(input)
   const turn = await readTurn(input)
+  const federation = readFederation(input, await readOptionalFile(input, 'federate-ca'))
   const stunUrls = input.list('stun-url')
   const iceServers: IceServerOptions[] = stunUrls.length === 0 ? [] : [{ urls: stunUrls }]
   const options = {
@@ -138,9 +142,9 @@ export async function readServeOptions(input: Input): Promise<ServerOptions> {
     allowedOrigins: optionalList(input, 'allowed-origin'),
     trustedProxies: input.whole('trusted-proxies', { max: MAX_PROXIES }),
     metrics: input.flag('metrics'),
-    federation: readFederation(input, await readOptionalFile(input, 'federate-ca')),
+    federation,
     successor: input.text('successor'),
-    successorKey: readSuccessorKey(input),
+    successorKey: readSuccessorKey(input, federation),
     drainMs: input.durationMs('drain', { max: MAX_DRAIN_MS }),
   }
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
