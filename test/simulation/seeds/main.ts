@@ -4,7 +4,7 @@
  *
  *     npm run sim                            100,000 seeds of each
  *     npm run sim -- link --seeds 5000       5,000 of one
- *     npm run sim -- link --seed 42          one seed, and what happens in it
+ *     npm run sim -- link --seed 42          one seed, what happened before its end; --all for everything
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -15,6 +15,9 @@ import { SIMULATIONS, simulationNamed } from './simulations.ts'
 /** Seeds that one thread takes at a time: a few seconds. */
 const CHUNK = 100
 
+/** Lines of a trace that are shown unless all are wanted. */
+const LAST_LINES = 300
+
 /** Seconds between two lines of progress. */
 const PROGRESS_S = 10
 
@@ -23,6 +26,7 @@ async function main(): Promise<boolean> {
     allowPositionals: true,
     options: {
       seed: { type: 'string' },
+      all: { type: 'boolean', default: false },
       first: { type: 'string', default: '1' },
       seeds: { type: 'string', default: '100000' },
       workers: { type: 'string', default: String(availableParallelism()) },
@@ -30,7 +34,8 @@ async function main(): Promise<boolean> {
   })
   const simulations = positionals.length === 0 ? SIMULATIONS : positionals.map(simulationNamed)
   if (values.seed !== undefined) {
-    for (const simulation of simulations) if (!(await showSeed(simulation, number(values.seed)))) return false
+    for (const simulation of simulations)
+      if (!(await showSeed(simulation, number(values.seed), values.all))) return false
     return true
   }
   const first = number(values.first)
@@ -38,16 +43,16 @@ async function main(): Promise<boolean> {
   for (const simulation of simulations) {
     const failure = await runOnAllCores(simulation, range, number(values.workers))
     if (failure === undefined) continue
-    await showSeed(simulation, failure.seed)
+    await showSeed(simulation, failure.seed, false)
     return false
   }
   return true
 }
 
-/** Runs one seed and prints what happens. False when it fails. */
-async function showSeed(simulation: Simulation, seed: number): Promise<boolean> {
+/** Runs one seed and prints what happens: all of it, or the last of it. False when it fails. */
+async function showSeed(simulation: Simulation, seed: number, all: boolean): Promise<boolean> {
   const { violations, trace, totals } = await simulation.run(seed, { trace: true })
-  for (const line of trace) console.log(line)
+  for (const line of all ? trace : trace.slice(-LAST_LINES)) console.log(line)
   console.log(violations.length > 0 ? describeFailure(simulation, { seed, violations }) : `seed ${seed} is fine`)
   console.log(JSON.stringify(totals))
   return violations.length === 0

@@ -12,7 +12,17 @@ export const linkSimulation: Simulation = {
   },
 }
 
-export const SIMULATIONS: readonly Simulation[] = [linkSimulation]
+/** Federated servers, the network between them, and their clients. */
+export const federationSimulation: Simulation = {
+  name: 'federation',
+  async run(seed, options) {
+    const { simulateFederation } = await import('../federation/simulate-federation.ts')
+    const { violations, trace, totals } = await simulateFederation(seed, options)
+    return { violations, trace, totals: { ...totals } }
+  },
+}
+
+export const SIMULATIONS: readonly Simulation[] = [linkSimulation, federationSimulation]
 
 /** @throws Error that names those there are. */
 export function simulationNamed(name: string): Simulation {

@@ -4,6 +4,7 @@ import { type JoinOptions, joinOn } from '../../../client/mesh-client.ts'
 import { restingClock } from '../../../client/testing/at-rest.fixture.ts'
 import { type MemoryNetwork, memoryNetwork } from '../../../client/testing/index.ts'
 import { mortal } from './mortal-platform.ts'
+import { type SleepyPlatform, sleepy } from './sleepy-platform.ts'
 
 /** The real SDK on a network in memory and a clock that moves only when everything has come to rest. */
 
@@ -13,6 +14,8 @@ export interface World extends MemoryNetwork {
   join(party: JoinOptions['party'], options?: Partial<JoinOptions>): Promise<TestPeer>
   /** Joins as a process of its own, which `kill` ends without a word. */
   joinMortal(party: JoinOptions['party'], identity: SigningKey): Promise<MortalPeer>
+  /** Joins on a machine that `sleep` puts to sleep. */
+  joinSleepy(party: JoinOptions['party'], options?: Partial<JoinOptions>): Promise<SleepyPeer>
   /** Moves time until the condition holds; throws after `limitMs` of virtual time, naming what was waited for. */
   until(what: string, condition: () => boolean, limitMs?: number): Promise<void>
   /** Moves time until the promise settles. */
@@ -31,6 +34,8 @@ export interface TestPeer {
 export interface MortalPeer extends TestPeer {
   kill(): void
 }
+
+export interface SleepyPeer extends TestPeer, Omit<SleepyPlatform, 'platform'> {}
 
 export async function drivenWorld(options: { duplex?: boolean } = {}): Promise<World> {
   const clock = restingClock()
@@ -71,6 +76,13 @@ export async function drivenWorld(options: { duplex?: boolean } = {}): Promise<W
       const { platform, kill } = mortal(network.platform)
       const joining = joinOn(platform, { servers: network.server, party, identity })
       return { ...watch(await settled(joining)), kill }
+    },
+    async joinSleepy(party, options = {}) {
+      const { platform, ...machine } = sleepy(network.platform)
+      const joining = joinOn(platform, { servers: network.server, party, identity: 'ephemeral', ...options })
+      const peer = { ...watch(await settled(joining)), ...machine }
+      peers.push(peer)
+      return peer
     },
     closeAll: async () => {
       await settled(Promise.all(peers.map(({ swarm }) => swarm.close())))

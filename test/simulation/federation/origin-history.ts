@@ -1,0 +1,154 @@
+import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
+import type { TopicChange } from '../../../server/directory/directory.ts'
+import type { MemoryDirectory } from '../../../server/directory/memory-directory.ts'
+import type { OriginStatus } from '../../../server/ops/federation-status.ts'
+
+/** One membership as its home server published it. */
+export interface RowFact {
+  readonly topicKey: ByteKey
+  readonly peer: ByteKey
+  readonly session: ByteKey
+  readonly order: bigint
+  /** seq of the record. */
+  readonly recordSeq: bigint
+}
+
+/** The memberships of one server at one seq of its log. */
+export type Table = ReadonlyMap<string, RowFact>
+
+/** What a server published up to one seq. */
+export interface Published {
+  readonly table: Table
+  /** As its own replication says; undefined for a seq that was not the last of its step. */
+  readonly digest: Uint8Array | undefined
+}
+
+interface EpochHistory {
+  /** Which start of the server wrote it. */
+  readonly boot: number
+  readonly published: Map<bigint, Published>
+  head: bigint
+}
+
+/**
+ * What one server published, over all its starts, as told by its own directory and not by replication: the table at every
+ * seq of every epoch. Replicas are compared with it.
+ */
+export class OriginHistory {
+  readonly #epochs = new Map<bigint, EpochHistory>()
+  /** Changes of the own directory since the last `note`. */
+  #pending: TopicChange[] = []
+  #table: Table = new Map()
+  #mostRows = 0
+
+  /** The rows now. */
+  get table(): Table {
+    return this.#table
+  }
+
+  /** Rows that the process had at once. */
+  get mostRows(): number {
+    return this.#mostRows
+  }
+
+  /** Listens to the directory of a new process. */
+  observe(directory: MemoryDirectory): void {
+    this.#pending = []
+    this.#mostRows = 0
+    this.#table = new Map()
+    const noted = <T>(result: T, change: TopicChange | undefined): T => {
+      if (change !== undefined) this.#pending.push(change)
+      return result
+    }
+    const { announce, leave, withdraw, expire } = directory
+    directory.announce = (record, now) => {
+      const result = announce.call(directory, record, now)
+      return noted(result, result.change)
+    }
+    directory.leave = (record, now) => {
+      const result = leave.call(directory, record, now)
+      return noted(result, result.change)
+    }
+    directory.withdraw = (topicKey, peer, sessionId, reason, now) => {
+      const change = withdraw.call(directory, topicKey, peer, sessionId, reason, now)
+      return noted(change, change)
+    }
+    directory.expire = (now) => {
+      const changes = expire.call(directory, now)
+      this.#pending.push(...changes)
+      return changes
+    }
+  }
+
+  /**
+   * Takes down what the server published in the step that ended. Returns the rows that ended, and what is wrong when the
+   * log does not have one entry for each change.
+   */
+  note(
+    boot: number,
+    { epoch, seq: head, digest }: Pick<OriginStatus, 'epoch' | 'seq' | 'digest'>,
+  ): { ended: readonly RowFact[]; fault: string | undefined } {
+    const pending = this.#pending
+    const known = this.#epochs.get(epoch)
+    if (known !== undefined && pending.length === 0 && known.head === head && known.boot === boot) return NOTHING
+    this.#pending = []
+    if (known !== undefined && known.boot !== boot) return { ended: [], fault: 'uses an epoch of an earlier start' }
+    const history = known ?? this.#startEpoch(boot, epoch, head - BigInt(pending.length), digest)
+    const ended: RowFact[] = []
+    let seq = history.head
+    for (const change of pending) {
+      seq += 1n
+      const gone = this.#apply(change)
+      if (gone !== undefined) ended.push(gone)
+      history.published.set(seq, { table: this.#table, digest: seq === head ? digest : undefined })
+    }
+    history.head = head
+    const fault = seq === head ? undefined : `has its log at ${head} after ${pending.length} changes, not at ${seq}`
+    return { ended, fault }
+  }
+
+  /** What it published up to a seq of an epoch; undefined when it never did. */
+  at(epoch: bigint, seq: bigint): Published | undefined {
+    return this.#epochs.get(epoch)?.published.get(seq)
+  }
+
+  /** The process is gone: every row ended. */
+  end(): RowFact[] {
+    const ended = [...this.#table.values()]
+    this.#table = new Map()
+    this.#pending = []
+    return ended
+  }
+
+  #startEpoch(boot: number, epoch: bigint, head: bigint, digest: Uint8Array): EpochHistory {
+    const first: Published = { table: this.#table, digest: this.#pending.length === 0 ? digest : undefined }
+    const history = { boot, published: new Map([[head, first]]), head }
+    this.#epochs.set(epoch, history)
+    return history
+  }
+
+  /** Returns the row that ended by this change. */
+  #apply(change: TopicChange): RowFact | undefined {
+    const { topicKey, peer } = change
+    const key = rowKey(topicKey, peer)
+    const before = this.#table.get(key)
+    const table = new Map(this.#table)
+    this.#table = table
+    if (change.kind === 'left') {
+      table.delete(key)
+      return before
+    }
+    const { sessionId, sessionOrder, seq } = change.record.record
+    const session = byteKey(sessionId)
+    table.set(key, { topicKey, peer, session, order: sessionOrder, recordSeq: seq })
+    this.#mostRows = Math.max(this.#mostRows, table.size)
+    return before?.session === session ? undefined : before
+  }
+}
+
+const NOTHING = { ended: [], fault: undefined }
+
+/** Names one membership at one server. */
+export function rowKey(topicKey: ByteKey, peer: ByteKey): string {
+  return `${topicKey}${peer}`
+}

@@ -1,0 +1,222 @@
+import type { ByteKey } from '../../../server/byte-key.ts'
+import { connectAnywhere, liveAs } from './client-life.ts'
+import { startFaults } from './faults.ts'
+import type { SimClient } from './sim-client.ts'
+import type { SimProcess } from './sim-process.ts'
+import type { SimServer } from './sim-server.ts'
+import { summaryOf } from './summary.ts'
+import { World } from './world.ts'
+
+// One run: servers, their clients, and a story of faults, all from one seed.
+//
+//  1. For up to 40 simulated seconds clients join, leave, move, send, vanish and return, while the network and the servers fail.
+//  2. The faults stop, servers that are down start, and the clients rest. Every view must become what it should be, in time.
+//  3. In peace everybody sends to everybody, and somebody moves: nothing may be lost, and nobody may seem to leave.
+
+/** Time for everything to come back: a dead stream is found, dialled again at the longest delay, and read. */
+const CONVERGENCE_MS = 120_000
+const SLICE_MS = 1_000
+/** Between the two connections of a client that moves: shorter than any session lives without a stream. */
+const MOVE_MS = 500
+
+/** Longer than any message is on its way in peace. */
+const PEACE_MS = 2_000
+
+export interface RunResult {
+  readonly violations: readonly string[]
+  readonly trace: readonly string[]
+  readonly totals: RunTotals
+}
+
+/** What a run had to survive, and what it achieved. */
+export interface RunTotals {
+  readonly delivered: number
+  readonly held: number
+  readonly refused: number
+  readonly simulatedMs: number
+  /** From the end of the faults until every view was right. */
+  readonly convergedMs: number
+}
+
+export async function simulateFederation(seed: number, options = { trace: false }): Promise<RunResult> {
+  return new Run(seed, options).play()
+}
+
+class Run {
+  readonly #seed: number
+  readonly #world: World
+
+  constructor(seed: number, options: { trace: boolean }) {
+    this.#seed = seed
+    this.#world = new World(seed, options)
+  }
+
+  async play(): Promise<RunResult> {
+    const world = this.#world
+    for (const server of world.servers) world.clock.schedule(world.newRandom().uniform() * 500, () => server.start())
+    await world.clock.runUntil(600)
+    for (const client of world.clients) liveAs(world, client)
+    startFaults(world, world.newRandom())
+    await this.#until(world.settings.durationMs)
+    this.#endFaults()
+    const convergedMs = await this.#converge()
+    if (world.violations.length === 0) await this.#peace()
+    world.invariants.atEnd()
+    const { delivered, held, refused } = world.messages
+    const trace = world.log.wanted ? [...world.log.lines, ...summaryOf(world)] : []
+    const totals = { delivered, held, refused, simulatedMs: world.clock.monotonicMs(), convergedMs }
+    return { violations: world.violations, trace, totals }
+  }
+
+  #endFaults(): void {
+    const world = this.#world
+    world.trace('the faults are over')
+    world.faultsOver = true
+    world.clientsRest = true
+    world.network.heal()
+    for (const server of world.servers) {
+      server.resume()
+      server.start()
+    }
+  }
+
+  /** I5. Clients that have no session get one. */
+  async #converge(): Promise<number> {
+    const world = this.#world
+    const startMs = world.clock.monotonicMs()
+    let differences: string[] = []
+    for (let atMs = startMs; atMs < startMs + CONVERGENCE_MS; atMs += SLICE_MS) {
+      if (world.violations.length > 0) break
+      this.#settleClients()
+      await this.#until(atMs + SLICE_MS)
+      differences = world.invariants.differences()
+      const settled = world.clients.every((client) => isSettled(world, client)) && world.servers.every(isAtRest)
+      if (differences.length === 0 && settled) {
+        return world.clock.monotonicMs() - startMs
+      }
+    }
+    for (const difference of differences) world.violation(`I5 ${difference}`)
+    if (differences.length === 0 && world.violations.length === 0)
+      world.violation('I5 servers or clients do not come to rest')
+    return CONVERGENCE_MS
+  }
+
+  /** Everybody is at one server, with a stream, in every topic it wants to be in. */
+  #settleClients(): void {
+    const world = this.#world
+    for (const client of world.clients) {
+      if (!client.alive) continue
+      for (const session of [...client.sessions]) {
+        if (session.session.end !== undefined || session.process.state === 'dead') client.forget(session)
+        else if (!session.streaming) client.resume(session)
+      }
+      if (client.sessions.length === 0) connectAnywhere(world, client)
+      const { newest } = client
+      if (newest === undefined) continue
+      for (const topic of client.wanted) {
+        if (!newest.session.topics.has(world.topicKeys[topic] as ByteKey)) client.join(newest, topic)
+      }
+    }
+  }
+
+  /** Nothing is lost, and who moves does not seem to leave. */
+  async #peace(): Promise<void> {
+    const world = this.#world
+    world.peace = true
+    world.trace('peace')
+    this.#everybodyWrites()
+    await this.#until(world.clock.monotonicMs() + PEACE_MS)
+    world.invariants.checkPeace()
+    this.#somebodyMoves()
+    await this.#until(world.clock.monotonicMs() + PEACE_MS + world.settings.limits.leaseMs)
+    this.#everybodyWrites()
+    await this.#until(world.clock.monotonicMs() + PEACE_MS)
+    world.invariants.checkPeace()
+    await this.#untilEqual()
+    if (this.#seed % 8 !== 1) return
+    await this.#until(world.clock.monotonicMs() + world.settings.limits.maxHoldMs)
+    world.invariants.checkNothingHeld()
+  }
+
+  /** Records are renewed in peace too: what is on its way gets there. */
+  async #untilEqual(): Promise<void> {
+    const { clock, invariants } = this.#world
+    const endMs = clock.monotonicMs() + PEACE_MS
+    let differences = invariants.differences()
+    while (differences.length > 0 && clock.monotonicMs() < endMs) {
+      await this.#until(clock.monotonicMs() + 100)
+      differences = invariants.differences()
+    }
+    for (const difference of differences) this.#world.violation(`I5 in peace: ${difference}`)
+  }
+
+  #everybodyWrites(): void {
+    const world = this.#world
+    for (const client of world.clients) {
+      const session = client.newest
+      if (session === undefined) continue
+      for (const [topicKey, { members }] of session.views) {
+        const peers = [...members.keys()]
+        const peer = peers[Math.floor(client.random.uniform() * peers.length)]
+        if (peer !== undefined) client.send(session, world.topicKeys.indexOf(topicKey), peer, 5_000)
+      }
+    }
+  }
+
+  /** To another server, with both connections for a moment or with none: what is sent meanwhile follows. */
+  #somebodyMoves(): void {
+    const world = this.#world
+    const client = world.clients.find(({ newest }) => newest?.streaming === true)
+    const old = client?.newest
+    if (client === undefined || old === undefined) return
+    world.trace(`client ${client.index} moves in peace`)
+    world.invariants.mustStay(client)
+    const go = (): void => void connectAnywhere(world, client, old.process.index)
+    const letGo = (): void => {
+      client.drop(old)
+      client.forget(old)
+    }
+    const [first, second] = this.#seed % 2 === 0 ? [go, letGo] : [letGo, go]
+    first()
+    this.#everybodyWritesTo(client)
+    world.clock.schedule(MOVE_MS, second)
+  }
+
+  #everybodyWritesTo(recipient: SimClient): void {
+    const world = this.#world
+    for (const client of world.clients) {
+      const { newest } = client
+      for (const [topicKey, { members }] of newest?.views ?? []) {
+        if (newest === undefined || !members.has(recipient.peer) || client === recipient) continue
+        client.send(newest, world.topicKeys.indexOf(topicKey), recipient.peer, 20_000)
+      }
+    }
+  }
+
+  async #until(ms: number): Promise<void> {
+    const { clock, violations } = this.#world
+    // A run that is broken need not be long.
+    while (clock.monotonicMs() < ms && violations.length === 0) {
+      await clock.runUntil(Math.min(ms, clock.monotonicMs() + 5_000))
+    }
+  }
+}
+
+function isSettled(world: World, client: SimClient): boolean {
+  if (!client.alive || client.newest === undefined) return false
+  const { session, process, streaming } = client.newest as {
+    session: { topics: ReadonlyMap<ByteKey, unknown> }
+    process: SimProcess
+    streaming: boolean
+  }
+  if (process.state !== 'running' || !streaming) return false
+  return [...client.wanted].every((topic) => session.topics.has(world.topicKeys[topic] as ByteKey))
+}
+
+/** It has both streams with every other server, and no session that nobody reads. */
+function isAtRest({ process }: SimServer): boolean {
+  if (process?.state !== 'running') return false
+  const { neighbours } = process.backplane.status()
+  const connected = neighbours.every(({ directory, messages }) => directory && messages)
+  return connected && [...process.domain.sessions].every(({ streamCount }) => streamCount > 0)
+}

@@ -1,0 +1,197 @@
+import { type Random, seededRandom } from '@mesh/core'
+import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
+import type { TopicChange } from '../../../server/directory/directory.ts'
+import type { EnvelopeOutcome } from '../../../server/router/router.ts'
+import { SimClock } from '../sim-clock.ts'
+import { Invariants } from './invariants.ts'
+import { Messages, type SentMessage } from './messages.ts'
+import { drawSettings, type Settings } from './settings.ts'
+import { SimClient } from './sim-client.ts'
+import { SimNetwork } from './sim-network.ts'
+import type { SimProcess } from './sim-process.ts'
+import { SimServer } from './sim-server.ts'
+import type { SimSession } from './sim-session.ts'
+import { standInKey, standInPublicKey } from './stand-in-keys.ts'
+import { tampering, type Writing } from './tampering.ts'
+import { describeFrame, Trace } from './trace.ts'
+
+/** More of them add nothing to what went wrong. */
+const MAX_VIOLATIONS = 10
+
+/** Servers, clients and the network between them, on one clock, from one seed. */
+export class World {
+  readonly clock = new SimClock(() => this.#afterEvent())
+  readonly settings: Settings
+  readonly network: SimNetwork
+  readonly servers: readonly SimServer[]
+  readonly clients: readonly SimClient[]
+  readonly serverKeys: readonly Uint8Array[]
+  readonly topics: readonly Uint8Array[]
+  readonly topicKeys: readonly ByteKey[]
+  readonly messages = new Messages()
+  readonly violations: string[] = []
+  readonly log: Trace
+  readonly invariants: Invariants
+  /** Every session that was ever opened, by client. */
+  readonly sessionsOf = new Map<SimClient, SimSession[]>()
+  faultsOver = false
+  clientsRest = false
+  /** Everything is known everywhere: nothing may be lost from here on. */
+  peace = false
+  readonly #random: Random
+  readonly #touched = new Set<SimProcess>()
+  readonly #readable = new Set<SimSession>()
+  readonly #settled: SentMessage[] = []
+
+  constructor(seed: number, options: { trace: boolean }) {
+    this.#random = seededRandom(seed)
+    this.log = new Trace(options.trace)
+    this.settings = drawSettings(seed, this.newRandom())
+    const { serverCount, clientCount, topicCount, tamperRate } = this.settings
+    this.topics = range(topicCount).map((index) => new Uint8Array(32).fill(0xa0 + index))
+    this.topicKeys = this.topics.map(byteKey)
+    this.serverKeys = range(serverCount).map((index) => standInPublicKey(index, 0x50))
+    this.invariants = new Invariants(this)
+    const tamper = tampering(this.newRandom(), () => (this.faultsOver ? 0 : tamperRate))
+    this.network = new SimNetwork({
+      clock: this.clock,
+      random: this.newRandom(),
+      settings: this.settings.network,
+      trace: (what) => this.trace(what),
+      tap: (writing) => {
+        this.#traceFrames(writing)
+        this.invariants.onFrames(writing)
+        return tamper(writing)
+      },
+    })
+    this.servers = this.serverKeys.map((key, index) => new SimServer(this, index, standInKey(key), this.newRandom()))
+    this.clients = range(clientCount).map((index) => new SimClient(this, index, this.newRandom()))
+  }
+
+  /** A source of its own for each part, so that what one draws does not change the others. */
+  newRandom(): Random {
+    return seededRandom(Math.floor(this.#random.uniform() * 2 ** 31))
+  }
+
+  clientOf(peer: ByteKey): SimClient | undefined {
+    return this.clients.find((client) => client.peer === peer)
+  }
+
+  setPaths(paths: readonly (readonly [number, number])[], open: boolean): void {
+    this.trace(`${open ? 'open' : 'blocked'}: ${paths.map(([from, to]) => `${from}→${to}`).join(' ')}`)
+    for (const [from, to] of paths) this.network.setPath(from, to, open)
+  }
+
+  trace(what: string): void {
+    this.log.add(this.clock.monotonicMs(), what)
+  }
+
+  violation(what: string): void {
+    this.trace(`VIOLATION ${what}`)
+    const text = `at ${Math.round(this.clock.monotonicMs())} ms: ${what}`
+    if (this.violations.length < MAX_VIOLATIONS) this.violations.push(text)
+  }
+
+  touched(process: SimProcess): void {
+    this.#touched.add(process)
+  }
+
+  changed(process: SimProcess, change: TopicChange): void {
+    if (this.log.wanted) {
+      const client = this.clientOf(change.peer)?.index
+      this.trace(
+        `server ${process.index}: client ${client} ${change.kind} topic ${this.topicKeys.indexOf(change.topicKey)}`,
+      )
+    }
+    this.invariants.onChange(process, change)
+  }
+
+  uncaught(process: SimProcess, error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.violation(`uncaught in server ${process.index}: ${text}`)
+  }
+
+  serverDied(server: SimServer, process: SimProcess, how: 'reset' | 'silence'): void {
+    this.invariants.onDeath(server)
+    for (const client of this.clients) {
+      for (const session of client.sessions.filter((candidate) => candidate.process === process)) {
+        const noticedMs = client.random.uniform() * (how === 'reset' ? 200 : 5_000)
+        this.clock.schedule(noticedMs, () => client.forget(session))
+      }
+    }
+  }
+
+  /** Clients that hear no heartbeat go elsewhere, unless the server comes back first. */
+  serverPaused({ process }: SimServer): void {
+    for (const client of this.clients) {
+      for (const session of client.sessions.filter((candidate) => candidate.process === process)) {
+        this.clock.schedule(2_000 + client.random.uniform() * 4_000, () => {
+          if (process?.state !== 'stopped') return
+          client.forget(session)
+          process.run(() => session.detach())
+        })
+      }
+    }
+  }
+
+  sessionOpened(client: SimClient, session: SimSession): void {
+    const sessions = this.sessionsOf.get(client)
+    if (sessions === undefined) this.sessionsOf.set(client, [session])
+    else sessions.push(session)
+  }
+
+  readable(session: SimSession): void {
+    this.#readable.add(session)
+  }
+
+  messageSent(message: SentMessage): void {
+    this.messages.add(message)
+    this.trace(
+      `client ${message.from} sends ${hex(message.id)} to client ${message.to} at server ${message.process.index}, ttl ${message.ttlMs}`,
+    )
+  }
+
+  messageSettled(message: SentMessage, outcome: EnvelopeOutcome): void {
+    message.resolvedMs = this.clock.monotonicMs()
+    message.outcome = outcome
+    this.messages.open.delete(message)
+    this.#settled.push(message)
+    this.trace(`message ${hex(message.id)}: outcome ${outcome.status} ${outcome.error?.reasonName ?? ''}`)
+  }
+
+  messageRead(id: ByteKey, client: SimClient, session: SimSession): void {
+    this.trace(`client ${client.index} reads ${hex(id)} at server ${session.process.index}`)
+    this.invariants.onRead(id, client, session)
+  }
+
+  messageLost(id: ByteKey): void {
+    this.messages.lost(id)
+  }
+
+  /** Clients read what came, then everything that was touched is checked. */
+  #afterEvent(): void {
+    for (const session of this.#readable) {
+      if (session.process.state === 'stopped') continue
+      this.#readable.delete(session)
+      if (session.process.state === 'running') session.read()
+    }
+    if (this.#touched.size === 0) return
+    const touched = [...this.#touched].filter(({ state }) => state === 'running')
+    this.#touched.clear()
+    for (const process of touched) this.invariants.noteOwn(process)
+    for (const process of touched) this.invariants.check(process)
+    for (const message of this.#settled.splice(0)) this.invariants.onSettled(message)
+  }
+
+  #traceFrames({ from, to, frames }: Writing): void {
+    if (this.log.wanted) this.trace(`${from} → ${to}  ${frames.map(describeFrame).join(' · ')}`)
+  }
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index)
+}
+
+function hex(id: ByteKey): string {
+  return Buffer.from(id, 'latin1').subarray(2, 8).toString('hex')
+}
