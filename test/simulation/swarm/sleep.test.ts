@@ -1,4 +1,4 @@
-import { type Channel, parsePeerId } from '@mesh/client'
+import { type Channel, type MeshError, parsePeerId } from '@mesh/client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { drivenWorld, type SleepyPeer, type TestPeer, type World } from './driven-world.ts'
 
@@ -103,5 +103,84 @@ describe.each([
     expect(other(b, a).path).toBe(path)
     // The stream may be asked about, or opened again; the session and the membership stand.
     expect(b.calls.filter((name) => name === 'OpenSession' || name === 'Join')).toEqual([])
+  })
+})
+
+describe.each(['stopped', 'suspended'] as const)('machines that were %s', (kind) => {
+  it('find each other again when both slept', async () => {
+    world = await drivenWorld()
+    const a = await world.joinSleepy('party')
+    const b = await world.joinSleepy('party')
+    await world.until('direct', () => connected(a, b) && other(a, b).path === 'direct')
+    a.sleep(kind)
+    const sent = other(b, a).send('see you later')
+    await world.clock.advance(60_000)
+    world.signaling.expire(parsePeerId(a.swarm.id))
+    await world.clock.advance(30_000)
+    await sleepFor(b, kind, 300_000)
+    await world.clock.advance(100_000)
+    a.wake()
+    await world.settled(sent, 3_000)
+    await world.until('direct', () => other(a, b).path === 'direct' && other(b, a).path === 'direct', 30_000)
+    expect([a.texts, losses(a), losses(b)]).toEqual([['see you later'], [], []])
+  })
+
+  it('are back as quickly when the server was restarted meanwhile', async () => {
+    world = await drivenWorld()
+    const a = await world.join('party', { rtc: null })
+    const b = await world.joinSleepy('party', { rtc: null })
+    await world.until('connected', () => connected(a, b))
+    b.sleep(kind)
+    const sent = other(a, b).send('are you asleep?')
+    await world.clock.advance(60_000)
+    world.signaling.restart()
+    await world.clock.advance(240_000)
+    b.wake()
+    await world.settled(sent, 2_000)
+    expect([b.texts, losses(a), losses(b)]).toEqual([['are you asleep?'], [], []])
+  })
+
+  it('are met anew by those who gave them up, which each side is told in its own way', async () => {
+    world = await drivenWorld()
+    const a = await world.join('party', { awayMs: 120_000 })
+    const b = await world.joinSleepy('party')
+    await world.until('direct', () => connected(a, b) && other(a, b).path === 'direct')
+    b.sleep(kind)
+    const lost = other(a, b)
+      .send('are you asleep?')
+      .catch((error: MeshError) => error.reasonName)
+    await world.clock.advance(50_000)
+    world.signaling.expire(parsePeerId(b.swarm.id))
+    await world.clock.advance(600_000)
+    expect([a.swarm.peers.size, losses(a)]).toEqual([0, [`leave ${b.swarm.id}`]])
+    expect(await lost).toBe('PEER_LEFT')
+    b.wake()
+    await world.until('linked', () => connected(a, b) && other(a, b).presence === 'online', 5_000)
+    await world.settled(b.swarm.send('good morning'), 15_000)
+    expect([a.texts, losses(b)]).toEqual([['good morning'], []])
+  })
+
+  it('check once, however many peers there are', async () => {
+    world = await drivenWorld()
+    const others: TestPeer[] = []
+    for (let i = 0; i < 8; i++) others.push(await world.join('party'))
+    const b = await world.joinSleepy('party')
+    await world.until('connected', () => connected(b, ...others))
+    await world.clock.advance(5_000)
+    let envelopes = 0
+    world.signaling.tampering.envelope = (envelope) => {
+      envelopes++
+      return envelope
+    }
+    b.calls.length = 0
+    await sleepFor(b, kind, 600_000)
+    const asleep = envelopes
+    await world.clock.advance(2_000)
+    expect([...b.swarm.peers.values()].every(({ presence }) => presence === 'online')).toBe(true)
+    expect(b.calls.filter((name) => name !== 'SendMessage').length).toBeLessThanOrEqual(12)
+    // One new direct path with each: an offer, an answer, candidates, and what acknowledges them.
+    expect(envelopes - asleep).toBeLessThanOrEqual(8 * 20)
+    // Those who are awake ask now and then, as long as the server lists the sleeper; not after that.
+    expect(asleep).toBeLessThanOrEqual(8 * 20)
   })
 })

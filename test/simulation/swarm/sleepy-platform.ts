@@ -117,6 +117,9 @@ interface Held {
   readonly run: () => void
 }
 
+/** Sums of fractions are not exact: a timer that is early by less is on time. */
+const ROUNDING_MS = 0.001
+
 /** Timers wait for the end of the sleep, and then run in their order. */
 class SleepyClock implements Clock {
   readonly #world: Clock
@@ -157,8 +160,9 @@ class SleepyClock implements Clock {
     const arm = (): void => {
       held = undefined
       timer = this.#world.schedule(dueMs - this.monotonicMs(), () => {
-        if (!this.asleep) return this.monotonicMs() < dueMs ? arm() : run()
-        held = { dueMs, run: () => (this.monotonicMs() < dueMs ? arm() : run()) }
+        const fire = (): void => (this.monotonicMs() < dueMs - ROUNDING_MS ? arm() : run())
+        if (!this.asleep) return fire()
+        held = { dueMs, run: fire }
         this.#held.add(held)
       })
     }
