@@ -5,7 +5,7 @@ import { type ByteKey, byteKey } from '../../byte-key.ts'
 import type { RecordResult, TopicChange } from '../../directory/directory.ts'
 import type { MemoryDirectory } from '../../directory/memory-directory.ts'
 import type { ServerLimits } from '../../limits/server-limits.ts'
-import type { FederationStatus } from '../../ops/federation-status.ts'
+import type { FederationStatus, OriginStatus } from '../../ops/federation-status.ts'
 import type { Logger } from '../../ops/log.ts'
 import type { Arrival, Backplane, EnvelopeTaker, MembersView, RemoteDelivery, RoutedEnvelope } from '../backplane.ts'
 import { LocalBackplane } from '../local-backplane.ts'
@@ -139,7 +139,12 @@ export class FederatedBackplane implements Backplane {
   status(): FederationStatus {
     const { key, federation } = this.#options
     const neighbours = this.#neighbours.status()
-    return { realm: federation.realm, key: key.publicKey, origins: this.#replication.origins(), neighbours }
+    return { realm: federation.realm, key: key.publicKey, origins: this.origins(), neighbours }
+  }
+
+  /** What is held of every origin, this server itself first. */
+  origins(): OriginStatus[] {
+    return this.#replication.origins()
   }
 
   /** Where the peer can be reached, newest session first. */

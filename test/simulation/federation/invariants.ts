@@ -25,7 +25,7 @@ import type { World } from './world.ts'
  *  I5  after faults stop, every view equals the union of live origins
  *  I6  JOINED and LEFT alternate per key, revisions rise, and the changes fold to the view, at servers and at clients
  *  I7  DELIVERED implies that the message got to a session of its recipient
- *  I8  the log, the attempts and the queues are bounded
+ *  I8  the log, the attempts and the queues are bounded, and so is what happens at one time
  *  I9  nobody gets a message twice at one server, and an attempt makes one hop, or two through a third server
  *  I10 every send resolves by its TTL, or by the time of two receipts, whichever is sooner
  */
@@ -48,7 +48,7 @@ export class Invariants {
   /** Code of a process ran, and everything came to rest: takes down what it published. Before anybody is checked. */
   noteOwn(process: SimProcess): void {
     const server = this.#world.servers[process.index] as SimServer
-    const [own] = process.backplane.status().origins
+    const [own] = process.backplane.origins()
     if (own === undefined) return
     const { ended, fault } = server.history.note(process.boot, own)
     if (fault !== undefined) this.#broken('I1', process, fault)

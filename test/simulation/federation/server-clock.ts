@@ -15,7 +15,12 @@ export interface ServerClockOptions {
   readonly startMonotonicMs: number
   /** How far the wall clock is off at first. */
   readonly wallOffsetMs: number
+  /** Timers fire again and again while no time passes to speak of. */
+  readonly spins: () => void
 }
+
+/** Timers of one process that may fire within one millisecond: flushes, receipts and leases of a few servers and clients. */
+const MAX_FIRINGS = 500
 
 /** Timers fire on a grid of a microsecond, never early, so that a deadline and the clock cannot miss each other by rounding. */
 const GRAIN_MS = 1e-3
@@ -25,6 +30,8 @@ export class ServerClock implements Clock {
   readonly #options: ServerClockOptions
   readonly #bornMs: number
   #wallOffsetMs: number
+  #countedMs = 0
+  #fired = 0
 
   constructor(options: ServerClockOptions) {
     this.#options = options
@@ -53,12 +60,21 @@ export class ServerClock implements Clock {
     const worldDelayMs = Math.ceil(Math.max(0, delayMs) / rate / GRAIN_MS + 1) * GRAIN_MS
     let cancelled = false
     // A timer that is due while the process is stopped may still be cancelled by what runs before it.
-    const timer = world.schedule(worldDelayMs, () => process.run(() => cancelled || run()))
+    const timer = world.schedule(worldDelayMs, () => process.run(() => cancelled || this.#fire(run)))
     return {
       cancel: () => {
         cancelled = true
         timer.cancel()
       },
     }
+  }
+
+  #fire(run: () => void): void {
+    const nowMs = Math.floor(this.#options.world.monotonicMs())
+    if (nowMs !== this.#countedMs) this.#fired = 0
+    this.#countedMs = nowMs
+    this.#fired += 1
+    if (this.#fired === MAX_FIRINGS) this.#options.spins()
+    run()
   }
 }

@@ -26,6 +26,8 @@ export interface ProcessOptions {
   /** Called before code of this process runs. */
   readonly touched: (process: SimProcess) => void
   readonly changed: (process: SimProcess, change: TopicChange) => void
+  /** The process is busy, and time does not pass. */
+  readonly spins: () => void
   /** The process would have crashed of this. */
   readonly uncaught: (process: SimProcess, error: unknown) => void
 }
@@ -56,7 +58,12 @@ export class SimProcess implements Host {
     this.history = options.history
     this.serverKey = byteKey(options.key.publicKey)
     const { network, random, limits, keys } = options
-    this.clock = new ServerClock({ world: network.options.clock, process: this, ...options.clock })
+    this.clock = new ServerClock({
+      world: network.options.clock,
+      process: this,
+      ...options.clock,
+      spins: options.spins,
+    })
     const trunk = network.trunk(this, (accept) => {
       this.accept = accept
     })

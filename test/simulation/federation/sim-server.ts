@@ -1,4 +1,5 @@
 import type { Random, SigningKey } from '@mesh/core'
+import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import { OriginHistory } from './origin-history.ts'
 import { SimProcess } from './sim-process.ts'
 import type { World } from './world.ts'
@@ -11,6 +12,8 @@ const RATE_ERROR = 1e-3
 export class SimServer {
   readonly index: number
   readonly key: SigningKey
+  /** The key as replication names the server. */
+  readonly name: ByteKey
   readonly history = new OriginHistory()
   readonly #world: World
   readonly #random: Random
@@ -25,6 +28,7 @@ export class SimServer {
     this.#world = world
     this.index = index
     this.key = key
+    this.name = byteKey(key.publicKey)
     this.#random = random
     this.#rate = 1 + (random.uniform() * 2 - 1) * RATE_ERROR
     this.#wallOffsetMs = Math.round((random.uniform() * 2 - 1) * WALL_OFFSET_MS)
@@ -59,6 +63,7 @@ export class SimServer {
       },
       touched: (process) => this.#world.touched(process),
       changed: (process, change) => this.#world.changed(process, change),
+      spins: () => this.#world.violation(`I8 server ${this.index}: its timers fire again and again at one time`),
       uncaught: (process, error) => this.#world.uncaught(process, error),
     })
     this.#world.touched(this.process)

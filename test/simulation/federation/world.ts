@@ -5,6 +5,7 @@ import type { EnvelopeOutcome } from '../../../server/router/router.ts'
 import { SimClock } from '../sim-clock.ts'
 import { Invariants } from './invariants.ts'
 import { Messages, type SentMessage } from './messages.ts'
+import { rowKey } from './origin-history.ts'
 import { drawSettings, type Settings } from './settings.ts'
 import { SimClient } from './sim-client.ts'
 import { SimNetwork } from './sim-network.ts'
@@ -28,6 +29,8 @@ export class World {
   readonly serverKeys: readonly Uint8Array[]
   readonly topics: readonly Uint8Array[]
   readonly topicKeys: readonly ByteKey[]
+  /** Every membership there can be, by `rowKey`. */
+  readonly rowKeys: readonly string[]
   readonly messages = new Messages()
   readonly violations: string[] = []
   readonly log: Trace
@@ -39,6 +42,8 @@ export class World {
   /** Everything is known everywhere: nothing may be lost from here on. */
   peace = false
   readonly #random: Random
+  readonly #rows = new Map<string, { readonly topicKey: ByteKey; readonly client: SimClient }>()
+  readonly #clients = new Map<ByteKey, SimClient>()
   readonly #touched = new Set<SimProcess>()
   readonly #readable = new Set<SimSession>()
   readonly #settled: SentMessage[] = []
@@ -66,6 +71,11 @@ export class World {
     })
     this.servers = this.serverKeys.map((key, index) => new SimServer(this, index, standInKey(key), this.newRandom()))
     this.clients = range(clientCount).map((index) => new SimClient(this, index, this.newRandom()))
+    for (const client of this.clients) {
+      this.#clients.set(client.peer, client)
+      for (const topicKey of this.topicKeys) this.#rows.set(rowKey(topicKey, client.peer), { topicKey, client })
+    }
+    this.rowKeys = [...this.#rows.keys()]
   }
 
   /** A source of its own for each part, so that what one draws does not change the others. */
@@ -74,7 +84,12 @@ export class World {
   }
 
   clientOf(peer: ByteKey): SimClient | undefined {
-    return this.clients.find((client) => client.peer === peer)
+    return this.#clients.get(peer)
+  }
+
+  /** The membership that a `rowKey` names. */
+  rowOf(key: string): { readonly topicKey: ByteKey; readonly client: SimClient } {
+    return this.#rows.get(key) as { readonly topicKey: ByteKey; readonly client: SimClient }
   }
 
   setPaths(paths: readonly (readonly [number, number])[], open: boolean): void {
