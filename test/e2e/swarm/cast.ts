@@ -1,7 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { join } from 'node:path'
 import { compareBytes, fromHex, signingKeyFromSeed } from '@mesh/core'
-import type { Browser, Page } from 'playwright-core'
+import type { ServerLimits } from '@mesh/server'
+import type { Browser, CDPSession, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import type { PagePeer } from './page/page-peer.ts'
 import type { PeerReport } from './peer-report.ts'
@@ -21,6 +22,9 @@ export interface E2ePeer {
   close(): Promise<number | null>
   /** Without a word: kill -9, or the page is gone. */
   kill(): Promise<void>
+  /** Nothing of it runs until `thaw`: SIGSTOP, or a frozen page. */
+  freeze(): Promise<void>
+  thaw(): Promise<void>
 }
 
 const HERE = import.meta.dirname
@@ -34,9 +38,10 @@ export class Cast {
   readonly #children = new Set<ChildProcess>()
 
   /** Starts the signaling server; again on the same port after `stopServer`. */
-  async startServer(): Promise<void> {
+  async startServer(limits: Partial<ServerLimits> = {}): Promise<void> {
     const port = this.origin ? new URL(this.origin).port : '0'
-    this.#server = fork(join(HERE, 'server-process.ts'), [port], { execArgv: NODE_ARGS })
+    const argv = [port, JSON.stringify(limits)]
+    this.#server = fork(join(HERE, 'server-process.ts'), argv, { execArgv: NODE_ARGS })
     this.origin = (await messageOf<{ origin: string }>(this.#server)).origin
   }
 
@@ -77,6 +82,8 @@ export class Cast {
         child.kill('SIGKILL')
         await exitOf(child)
       },
+      freeze: async () => void child.kill('SIGSTOP'),
+      thaw: async () => void child.kill('SIGCONT'),
     }
   }
 
@@ -93,7 +100,7 @@ export class Cast {
       ([address, key]) => peer.join(address as string, key),
       [this.address(party, origin), seed],
     )
-    return pagePeerOn(page, id)
+    return pagePeerOn(page, id, await context.newCDPSession(page))
   }
 
   async end(): Promise<void> {
@@ -111,7 +118,7 @@ export class Cast {
 
 declare const peer: PagePeer
 
-function pagePeerOn(page: Page, id: string): E2ePeer {
+function pagePeerOn(page: Page, id: string, devtools: CDPSession): E2ePeer {
   return {
     kind: 'page',
     id,
@@ -123,6 +130,8 @@ function pagePeerOn(page: Page, id: string): E2ePeer {
       return 0
     },
     kill: () => page.close({ runBeforeUnload: false }),
+    freeze: async () => void (await devtools.send('Page.setWebLifecycleState', { state: 'frozen' })),
+    thaw: async () => void (await devtools.send('Page.setWebLifecycleState', { state: 'active' })),
   }
 }
 

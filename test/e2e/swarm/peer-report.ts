@@ -4,7 +4,7 @@ import type { Peer, Swarm } from '@mesh/client'
 export interface PeerReport {
   readonly id: string
   readonly status: string
-  readonly peers: readonly { readonly id: string; readonly path: Peer['path'] }[]
+  readonly peers: readonly Pick<Peer, 'id' | 'path' | 'presence'>[]
   /** "sender text", in order of arrival. */
   readonly messages: readonly string[]
   /** "join id", "leave id", "restart id", "status x", "error REASON", in order. */
@@ -24,7 +24,7 @@ export function reportOf(swarm: Swarm): () => PeerReport {
   return () => ({
     id: swarm.id,
     status: swarm.status,
-    peers: [...swarm.peers.values()].map(({ id, path }) => ({ id, path })),
+    peers: [...swarm.peers.values()].map(({ id, path, presence }) => ({ id, path, presence })),
     messages: [...messages],
     log: [...log],
   })

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Cast, connected, orderedSeeds, randomSeed, talk, until } from './cast.ts'
+import { Cast, connected, type E2ePeer, orderedSeeds, randomSeed, talk, until } from './cast.ts'
 
 /** Real servers, processes and browsers. */
 let cast: Cast
@@ -58,7 +58,10 @@ describe('swarm of real peers', () => {
     const [a, b, c] = [await cast.nodePeer('party'), await cast.nodePeer('party'), await cast.pagePeer('party')]
     await until(() => connected([a, b, c]))
     await b.kill()
-    await until(async () => (await a.report()).peers.length === 1 && (await c.report()).peers.length === 1, 40_000)
+    // The direct path is dead after 15 s, the server's lease as well, and then there is no other way for 15 s.
+    const away = async (peer: E2ePeer) =>
+      (await peer.report()).peers.some(({ id, presence }) => id === b.id && presence === 'away')
+    await until(async () => (await away(a)) && (await away(c)), 50_000)
     expect(await a.send('still here')).toBe(1)
   })
 
