@@ -2,8 +2,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readKeyFile } from '@mesh/client/node'
 import { toHex } from '@mesh/core'
+import { selfSigned } from '@mesh/server/testing'
 import { afterAll, describe, expect, test } from 'vitest'
-import { selfSigned } from '../../../server/testing/self-signed.ts'
 import { MeshBench, type MeshProcess } from './mesh-process.ts'
 
 const bench = new MeshBench()
