@@ -77,6 +77,11 @@ export class Outbox {
     return frame
   }
 
+  /** When there is something to send that is not there now. One that was woken and waits for credit comes by itself. */
+  get dueMs(): number {
+    return this.isAsking ? Number.POSITIVE_INFINITY : this.cursor.dueMs
+  }
+
   close(): void {
     this.cursor.close()
   }

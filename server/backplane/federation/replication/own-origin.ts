@@ -79,12 +79,13 @@ export class OwnOrigin implements Feed {
   change(change: TopicChange): void {
     const { store, visible } = this.#options
     const peerKey = bytesOfKey(change.peer)
-    const slot = store.find(this.#table, change.topic, peerKey)
+    const first = store.firstHome(change.topic, peerKey)
+    const slot = store.findFrom(first, this.#table)
     if (change.kind !== 'left') {
       const { signed } = change.record
       const fields = readRecordFields(signed.record)
       this.#append({ topic: change.topic, peerKey, sessionOrder: fields.sessionOrder, record: signed })
-      visible.put(this.#table, { topic: change.topic, peerKey, signed, fields }, slot)
+      visible.put(this.#table, { topic: change.topic, peerKey, signed, fields }, { first, slot })
       return
     }
     // Of a peer that had no row nobody has to hear that it left.

@@ -201,7 +201,7 @@ export class Replication implements FederationChannel {
     for (const [server, replica] of this.#replicas) {
       if (!replica.tick() && !this.#outboxes.has(server)) this.#replicas.delete(server)
     }
-    for (const [server, { cursor }] of this.#outboxes) if (cursor.dueMs <= nowMs) this.#wake(server)
+    for (const [server, { dueMs }] of this.#outboxes) if (dueMs <= nowMs) this.#wake(server)
     this.#departures.expire(nowMs)
     this.#judgeForgers()
   }
@@ -210,8 +210,8 @@ export class Replication implements FederationChannel {
   get nextDeadlineMs(): number {
     if (this.#forgers.size > 0) return this.#nowMs()
     const replicasMs = [...this.#replicas.values()].map(({ dueMs }) => dueMs)
-    const cursorsMs = [...this.#outboxes.values()].map(({ cursor }) => cursor.dueMs)
-    return Math.min(this.#nextStateMs, ...replicasMs, ...cursorsMs)
+    const outboxesMs = [...this.#outboxes.values()].map(({ dueMs }) => dueMs)
+    return Math.min(this.#nextStateMs, ...replicasMs, ...outboxesMs)
   }
 
   /** What this server says about itself and what it holds when it opens a stream. */

@@ -3,13 +3,12 @@ import { ErrorReason, equalBytes, type Limits, MeshError } from '@mesh/core'
 import type { Row } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { MembershipKind, SignedRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { bytesOfKey } from '../../../../byte-key.ts'
 import { limitError } from '../../../../limits/server-limits.ts'
 import { NONE } from '../table/hash-index.ts'
 import { checkRow, type RecordFields } from '../table/record-fields.ts'
 import type { RowStore } from '../table/row-store.ts'
 import type { RowTable } from '../table/row-table.ts'
-import type { VisibleSet } from '../visible/visible-set.ts'
+import type { Place, VisibleSet } from '../visible/visible-set.ts'
 
 export interface RowIntakeOptions {
   readonly store: RowStore
@@ -35,8 +34,14 @@ export class RowIntake {
    * @throws MeshError what `checkRow` throws, RECORD_STALE, LIMIT_EXCEEDED federation_max_rows
    */
   apply(table: RowTable, row: Row): void {
-    if (row.gone) this.#remove(table, row)
-    else this.#set(table, row)
+    if (row.gone) {
+      this.#remove(table, row)
+      return
+    }
+    const { store } = this.#options
+    const fields = this.#check(table, row, MembershipKind.JOIN)
+    const first = store.firstHome(row.topic, row.peerKey)
+    this.#set(table, row, fields, { first, slot: store.findFrom(first, table) })
   }
 
   /**
@@ -45,23 +50,24 @@ export class RowIntake {
    */
   add(table: RowTable, row: Row): void {
     const { store } = this.#options
-    if (row.gone || store.find(table, row.topic, row.peerKey) !== NONE) {
+    const fields = this.#check(table, row, MembershipKind.JOIN)
+    const first = store.firstHome(row.topic, row.peerKey)
+    if (row.gone || store.findFrom(first, table) !== NONE) {
       throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'the snapshot has a row that is gone, or one twice')
     }
-    this.#set(table, row)
+    this.#set(table, row, fields, { first, slot: NONE })
   }
 
-  #set(table: RowTable, row: Row): void {
+  #set(table: RowTable, row: Row, fields: RecordFields, place: Place): void {
     const { store, visible, limits } = this.#options
-    const fields = this.#check(table, row, MembershipKind.JOIN)
-    const slot = store.find(table, row.topic, row.peerKey)
+    const { slot } = place
     if (slot === NONE && table.rows >= limits.federationMaxRows) {
       throw limitError('federationMaxRows', limits.federationMaxRows, { value: table.rows + 1 })
     }
     // checkRow saw to it that there is a record.
     const next = { topic: row.topic, peerKey: row.peerKey, signed: row.record as NonNullable<Row['record']>, fields }
     if (slot === NONE) {
-      visible.put(table, next, NONE)
+      visible.put(table, next, place)
       return
     }
     const heldSeq = store.fields(slot).seq
@@ -73,7 +79,7 @@ export class RowIntake {
     const held = store.bytes(slot)
     const isSameRecord = equalBytes(held.subarray(64), next.signed.record)
     if (isSameRecord && equalBytes(held.subarray(0, 64), next.signed.signature)) return
-    visible.put(table, next, slot, fields.seq === heldSeq && !isSameRecord)
+    visible.put(table, next, place, fields.seq === heldSeq && !isSameRecord)
   }
 
   #remove(table: RowTable, row: Row): void {
@@ -97,7 +103,7 @@ export class RowIntake {
   }
 
   #check(table: RowTable, { topic, peerKey, sessionOrder, record }: Row, kind: MembershipKind): RecordFields {
-    const homeKey = bytesOfKey(table.origin)
-    return checkRow(record, { kind, topic, peerKey, sessionOrder, homeKey, nowWallMs: this.#options.nowWallMs() })
+    const nowWallMs = this.#options.nowWallMs()
+    return checkRow(record, { kind, topic, peerKey, sessionOrder, homeKey: table.originKey, nowWallMs })
   }
 }

@@ -5,12 +5,14 @@ const FIRST_CHUNK_BYTES = 1 << 12
 /** Entries are aligned to 8 bytes, so that 32 bits name any of 32 GiB. */
 const ALIGN = 8
 const UNITS_PER_CHUNK = CHUNK_BYTES / ALIGN
-/** Before each entry: u32 owner, u16 length, u16 whether it is dead. */
+/** Before each entry two words of 32 bits: its owner; its length, and whether it was freed. */
 const HEADER_BYTES = 8
-const DEAD = 1
+const FREED = 0x8000_0000
 
 interface Chunk {
   bytes: Buffer
+  /** The same memory. */
+  words: Uint32Array
   used: number
   /** Bytes of entries that were not freed. */
   live: number
@@ -46,8 +48,8 @@ export class ByteSlab {
     const length = head.length + tail.length
     const chunk = this.#room(HEADER_BYTES + length)
     const start = chunk.used
-    chunk.bytes.writeUInt32LE(owner, start)
-    chunk.bytes.writeUInt32LE(length, start + 4)
+    chunk.words[start / 4] = owner
+    chunk.words[start / 4 + 1] = length
     chunk.bytes.set(head, start + HEADER_BYTES)
     chunk.bytes.set(tail, start + HEADER_BYTES + head.length)
     const size = sizeOf(length)
@@ -58,13 +60,9 @@ export class ByteSlab {
 
   /** The entry's bytes where they lie: valid until the next `put` or `free`. */
   view(entry: number): Uint8Array {
-    const { bytes } = this.#chunkOf(entry)
+    const { bytes, words } = this.#chunkOf(entry)
     const start = startOf(entry)
-    return bytes.subarray(start + HEADER_BYTES, start + HEADER_BYTES + bytes.readUInt16LE(start + 4))
-  }
-
-  length(entry: number): number {
-    return this.#chunkOf(entry).bytes.readUInt16LE(startOf(entry) + 4)
+    return bytes.subarray(start + HEADER_BYTES, start + HEADER_BYTES + (words[start / 4 + 1] as number))
   }
 
   /** `length` bytes of the entry from `at` on, one character per byte. */
@@ -86,20 +84,21 @@ export class ByteSlab {
     const place = Math.floor(entry / UNITS_PER_CHUNK)
     const chunk = this.#chunkOf(entry)
     const start = startOf(entry)
-    chunk.bytes.writeUInt16LE(DEAD, start + 6)
-    chunk.live -= sizeOf(chunk.bytes.readUInt16LE(start + 4))
+    const length = chunk.words[start / 4 + 1] as number
+    chunk.words[start / 4 + 1] = (length | FREED) >>> 0
+    chunk.live -= sizeOf(length)
     if (chunk.live * 2 < chunk.used && place !== this.#current) this.#evacuate(place, chunk)
   }
 
-  #evacuate(place: number, { bytes, used }: Chunk): void {
+  #evacuate(place: number, { bytes, words, used }: Chunk): void {
     for (let start = 0; start < used; ) {
-      const length = bytes.readUInt16LE(start + 4)
-      if (bytes.readUInt16LE(start + 6) !== DEAD) {
-        const owner = bytes.readUInt32LE(start)
-        const content = bytes.subarray(start + HEADER_BYTES, start + HEADER_BYTES + length)
+      const header = words[start / 4 + 1] as number
+      if (header < FREED) {
+        const owner = words[start / 4] as number
+        const content = bytes.subarray(start + HEADER_BYTES, start + HEADER_BYTES + header)
         this.#moved(owner, this.put(owner, content, NOTHING))
       }
-      start += sizeOf(length)
+      start += sizeOf(header & ~FREED)
     }
     this.#chunks[place] = undefined
     this.#vacant.push(place)
@@ -110,14 +109,13 @@ export class ByteSlab {
     const chunk = this.#chunks[this.#current]
     if (chunk !== undefined && chunk.used + bytes <= chunk.bytes.length) return chunk
     if (chunk !== undefined && chunk.bytes.length < CHUNK_BYTES) {
-      const larger = Buffer.alloc(Math.min(CHUNK_BYTES, Math.max(2 * chunk.bytes.length, chunk.used + sizeOf(bytes))))
-      larger.set(chunk.bytes)
-      chunk.bytes = larger
+      const larger = chunkOf(Math.min(CHUNK_BYTES, 2 * chunk.bytes.length), chunk)
+      this.#chunks[this.#current] = larger
       return this.#room(bytes)
     }
     const size = chunk === undefined ? FIRST_CHUNK_BYTES : CHUNK_BYTES
     this.#current = this.#vacant.pop() ?? this.#chunks.length
-    this.#chunks[this.#current] = { bytes: Buffer.alloc(size), used: 0, live: 0 }
+    this.#chunks[this.#current] = chunkOf(size)
     return this.#room(bytes)
   }
 
@@ -127,6 +125,14 @@ export class ByteSlab {
 }
 
 const NOTHING = new Uint8Array()
+
+/** A chunk of `size` bytes, with what was in a smaller one. */
+function chunkOf(size: number, smaller?: Chunk): Chunk {
+  const memory = new ArrayBuffer(size)
+  const bytes = Buffer.from(memory)
+  if (smaller !== undefined) bytes.set(smaller.bytes)
+  return { bytes, words: new Uint32Array(memory), used: smaller?.used ?? 0, live: smaller?.live ?? 0 }
+}
 
 function startOf(entry: number): number {
   return (entry % UNITS_PER_CHUNK) * ALIGN

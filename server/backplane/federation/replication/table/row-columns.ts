@@ -2,9 +2,11 @@ import { NONE } from './hash-index.ts'
 
 const FIRST_CAPACITY = 64
 
-/** Flags of a row: its signature was found good; it is kept, because its origin has it, and is not shown. */
+/** Flags of a row. Its signature was found good; or it is kept, because its origin has it, and is not shown. */
 export const ROW_VERIFIED = 1
 export const ROW_WITHHELD = 2
+/** It is not the first of its chain. */
+export const ROW_BEHIND = 4
 
 /** What is held of a row beside its signed bytes: one element per column, 27 bytes. A row is the slot of its elements. */
 export class RowColumns {

@@ -1,4 +1,4 @@
-import type { ByteKey } from '../../../../byte-key.ts'
+import { type ByteKey, bytesOfKey } from '../../../../byte-key.ts'
 import type { ByteSlab } from './byte-slab.ts'
 import { RowDigest } from './row-digest.ts'
 import type { TableView } from './table-view.ts'
@@ -8,6 +8,8 @@ export class RowTable {
   /** Its number in the store. */
   readonly number: number
   readonly origin: ByteKey
+  /** `origin` as bytes. */
+  readonly originKey: Uint8Array
   readonly slab: ByteSlab
   readonly digest = new RowDigest()
   rows = 0
@@ -21,6 +23,7 @@ export class RowTable {
   constructor(number: number, origin: ByteKey, slab: ByteSlab) {
     this.number = number
     this.origin = origin
+    this.originKey = bytesOfKey(origin)
     this.slab = slab
   }
 }

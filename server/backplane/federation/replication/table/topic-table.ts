@@ -1,4 +1,4 @@
-import { type ByteKey, byteKey } from '../../../../byte-key.ts'
+import type { ByteKey } from '../../../../byte-key.ts'
 import { HashIndex, NONE } from './hash-index.ts'
 import type { KeyedHash } from './keyed-hash.ts'
 
@@ -56,11 +56,11 @@ export class TopicTable {
 
   /** A copy of the topic's 32 bytes. */
   bytes(number: number): Uint8Array {
-    return Uint8Array.from(this.#view(number))
+    return new Uint8Array(this.#view(number))
   }
 
   key(number: number): ByteKey {
-    return byteKey(this.#view(number))
+    return this.#bytes.toString('latin1', number * TOPIC_BYTES, (number + 1) * TOPIC_BYTES)
   }
 
   #view(number: number): Uint8Array {

@@ -63,13 +63,12 @@ export class Candidates {
   /** Whether the row's peer signed it. One that it did not sign is withheld from then on. */
   isGenuine(slot: number): boolean {
     const { store, onForged } = this.#options
-    const flags = store.columns.flags[slot] as number
-    if ((flags & ROW_VERIFIED) !== 0) return true
-    if ((flags & ROW_WITHHELD) !== 0) return false
+    if (store.has(slot, ROW_VERIFIED)) return true
+    if (store.has(slot, ROW_WITHHELD)) return false
     const home = store.tableOf(slot).origin
     const topic = store.topics.bytes(store.columns.topic[slot] as number)
     const fault = this.#fault(store.signed(slot), MembershipKind.JOIN, topic, store.peer(slot), home)
-    store.columns.flags[slot] = flags | (fault === undefined ? ROW_VERIFIED : ROW_WITHHELD)
+    store.mark(slot, fault === undefined ? ROW_VERIFIED : ROW_WITHHELD)
     if (fault !== undefined) onForged(home, fault)
     return fault === undefined
   }
@@ -96,7 +95,7 @@ export class Candidates {
 
   #stands(slot: number): boolean {
     const { store, departures } = this.#options
-    if (!store.tableOf(slot).live || ((store.columns.flags[slot] as number) & ROW_WITHHELD) !== 0) return false
+    if (!store.tableOf(slot).live || store.has(slot, ROW_WITHHELD)) return false
     if (departures.size === 0) return true
     const topicKey = store.topics.key(store.columns.topic[slot] as number)
     const peer = store.peer(slot)

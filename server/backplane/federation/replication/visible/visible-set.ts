@@ -27,6 +27,12 @@ export interface VisibleSetOptions {
   readonly outranked: (topicKey: ByteKey, peer: ByteKey, home: Home) => void
 }
 
+/** Where a row is, as `store` found it: the chain of its peer, and its own slot. NONE for what there is not. */
+export interface Place {
+  readonly first: number
+  readonly slot: number
+}
+
 /** Why a row goes, for those who hear that its peer left. */
 export interface Going {
   readonly reason: DepartureReason
@@ -58,15 +64,15 @@ export class VisibleSet {
     return BigInt(this.#revision)
   }
 
-  /** Sets a row of a table. `slot` is where `store.find` found it, or NONE. `withheld`: kept, and never shown. */
-  put(table: RowTable, row: NewRow, slot: number, withheld = false): void {
+  /** Adds a row, or rewrites it. `withheld`: kept, because its table has it, and not shown. */
+  put(table: RowTable, row: NewRow, { first, slot }: Place, withheld = false): void {
     const { store, self } = this.#options
     let at = slot
-    if (slot === NONE) at = store.insert(table, row)
+    if (slot === NONE) at = store.insert(table, row, first)
     else store.rewrite(slot, row)
-    if (withheld) store.columns.flags[at] = ROW_WITHHELD
-    else if (table.origin === self) store.columns.flags[at] = ROW_VERIFIED
-    if (table.live) this.#settle(store.firstHome(row.topic, row.peerKey), at, LOST)
+    if (withheld) store.mark(at, ROW_WITHHELD)
+    else if (table.origin === self) store.mark(at, ROW_VERIFIED)
+    if (table.live) this.#settle(first === NONE ? at : first, at, LOST)
   }
 
   /** Takes a row out of its table. */
@@ -74,9 +80,9 @@ export class VisibleSet {
     const { store } = this.#options
     const table = store.tableOf(slot)
     if (table.live) {
-      store.columns.flags[slot] = ROW_WITHHELD
+      store.mark(slot, ROW_WITHHELD)
       if (going.leave !== undefined) this.#bury(slot, going.leave)
-      this.#settle(this.#firstOf(slot), slot, going)
+      this.#settle(store.firstOf(slot), slot, going)
     }
     store.remove(slot)
   }
@@ -85,7 +91,8 @@ export class VisibleSet {
   show(table: RowTable): void {
     if (table.live) return
     table.live = true
-    for (const slot of this.#options.store.slotsOf(table)) this.#settle(this.#firstOf(slot), NONE, LOST)
+    const { store } = this.#options
+    for (const slot of store.slotsOf(table)) this.#settle(store.firstOf(slot), NONE, LOST)
   }
 
   /** The rows of a table count no more. */
@@ -94,7 +101,7 @@ export class VisibleSet {
     table.live = false
     const { store } = this.#options
     for (const slot of store.slotsOf(table)) {
-      if (store.columns.shownAt[slot] !== NONE) this.#settle(this.#firstOf(slot), NONE, { reason })
+      if (store.columns.shownAt[slot] !== NONE) this.#settle(store.firstOf(slot), NONE, { reason })
     }
   }
 
@@ -139,7 +146,7 @@ export class VisibleSet {
       columns.shownAt[slot] = at
       shown.set(columns.topic[slot] as number, at, slot)
       // The same record in a newer table of its home.
-      if (equalBytes(Uint8Array.from(store.bytes(before)), store.bytes(slot))) return
+      if (equalBytes(store.bytes(before), store.bytes(slot))) return
     }
     this.#revision += 1
     if (told) this.#tellRecord('updated', slot, topicKey)
@@ -202,10 +209,6 @@ export class VisibleSet {
     let slot = first
     while (slot !== NONE && store.columns.shownAt[slot] === NONE) slot = store.nextHome(slot)
     return slot
-  }
-
-  #firstOf(slot: number): number {
-    return this.#options.store.firstOf(slot)
   }
 }
 
