@@ -1,11 +1,11 @@
 import { ErrorReason, equalBytes, type LinkKeys, MeshError, type VerifiedRecord } from '@mesh/core'
 import type { Hello, HelloReply, Knock, Refusal, Signal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
-import { sameProcess } from '../signal/session-order.ts'
 import type { ConnectionContext } from './connection-context.ts'
 import { linkKeys, requireOwnRecord, sealTo } from './handshake.ts'
 import type { LinkedPeer } from './linked-peer.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import type { OutgoingCall } from './outgoing-call.ts'
+import { isOutdated } from './record-order.ts'
 import type { TopicHandle } from './topic-handle.ts'
 import type { Want } from './wants.ts'
 
@@ -176,7 +176,8 @@ export class PeerSignals {
     const record = await handle.verify(signed)
     requireOwnRecord(signal, record)
     const known = this.#options.known(handle)
-    if (known && isOutdated(handle, record, known)) return undefined
+    const { peerKey, sessionId } = record.record
+    if (known && isOutdated(record.record, known.record, () => handle.lists(peerKey, sessionId))) return undefined
     if (handle.accepts(record)) return record
     const error = new MeshError(ErrorReason.LINK_REFUSED, 'this side has no room for another peer').toDetail()
     const body: Signal['body'] = { case: 'refusal', value: { $typeName: 'mesh.peer.v1.Refusal', error } }
@@ -207,14 +208,4 @@ export class PeerSignals {
   #isWanted(handle: TopicHandle): boolean {
     return !this.#options.closed() && this.#options.context.handle(handle.name) === handle
   }
-}
-
-/**
- * True for a record of a session that the peer does not have any more, in a signal that a server held or that the directory
- * has overtaken. Within one process the later record tells, unless some server still lists the earlier one's session: a peer
- * has a session, and a record, at each of its servers.
- */
-function isOutdated(handle: TopicHandle, { record: next }: VerifiedRecord, { record: known }: VerifiedRecord): boolean {
-  if (!sameProcess(next.sessionOrder, known.sessionOrder)) return next.sessionOrder < known.sessionOrder
-  return next.seq < known.seq && !handle.lists(next.peerKey, next.sessionId)
 }

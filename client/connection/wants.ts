@@ -1,5 +1,5 @@
-import { equalBytes, type VerifiedRecord } from '@mesh/core'
-import { sameProcess } from '../signal/session-order.ts'
+import type { VerifiedRecord } from '@mesh/core'
+import { outlasts } from './record-order.ts'
 import type { TopicHandle } from './topic-handle.ts'
 
 /**
@@ -45,7 +45,7 @@ export class Wants {
   /** The peer is wanted, and reachable by this record; one of a later process, or a later one of the session, stays. */
   set(handle: TopicHandle, record: VerifiedRecord): void {
     const known = this.#wants.get(handle.name)?.record
-    const chosen = known && isEarlier(record, known) ? known : record
+    const chosen = known && outlasts(known.record, record.record) ? known : record
     this.#wants.set(handle.name, { handle, record: chosen, listing: 'listed' })
   }
 
@@ -63,10 +63,4 @@ export class Wants {
   clear(): void {
     this.#wants.clear()
   }
-}
-
-/** Under which of its sessions a process is reached is for the directory, and for the peer itself, to say. */
-function isEarlier({ record: next }: VerifiedRecord, { record: known }: VerifiedRecord): boolean {
-  if (!sameProcess(next.sessionOrder, known.sessionOrder)) return next.sessionOrder < known.sessionOrder
-  return equalBytes(next.sessionId, known.sessionId) && next.seq < known.seq
 }

@@ -6,8 +6,8 @@ import {
   type JoinResponse,
   type MembersEvent,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { supersedes } from '../connection/record-order.ts'
 import { sameProcess } from '../signal/session-order.ts'
-import { supersedes } from './record-order.ts'
 
 /**
  * One topic as this client believes one server: the members whose own signed records say so. The server only proposes; every

@@ -1,6 +1,6 @@
 import { toHex, type VerifiedRecord } from '@mesh/core'
+import { isPreferred } from '../connection/record-order.ts'
 import type { MemberChange, MembershipView } from './membership-view.ts'
-import { isPreferred } from './record-order.ts'
 
 /**
  * One topic as several servers show it. A peer is a member while at least one of them lists it, and is reached by the best of

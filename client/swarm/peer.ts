@@ -2,6 +2,7 @@ import { type Clock, ErrorReason, equalBytes, formatPeerId, MeshError, type Veri
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { type Diagnosis, diagnose } from '../connection/diagnosis.ts'
 import type { PeerConnection } from '../connection/peer-connection.ts'
+import { supersedes } from '../connection/record-order.ts'
 import type { Link, LinkChannel } from '../link/index.ts'
 import { sameProcess } from '../signal/session-order.ts'
 import { Channel } from './channel.ts'
@@ -10,7 +11,6 @@ import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
 import type { PeerEvents, PeerPath } from './peer-events.ts'
 import { type PeerPresence, Presence } from './presence.ts'
-import { supersedes } from './record-order.ts'
 import { askPeer } from './requests.ts'
 
 export interface SendOptions {
