@@ -2,7 +2,7 @@ import type { Message, Swarm } from '@mesh/client'
 import type { SigningKey, VirtualClock } from '@mesh/core'
 import { type JoinOptions, joinOn } from '../../../client/mesh-client.ts'
 import { restingClock } from '../../../client/testing/at-rest.fixture.ts'
-import { type MemoryNetwork, memoryNetwork } from '../../../client/testing/index.ts'
+import { type MemoryNetwork, type MemoryNetworkOptions, memoryNetwork } from '../../../client/testing/index.ts'
 import { mortal } from './mortal-platform.ts'
 import { type SleepyPlatform, sleepy } from './sleepy-platform.ts'
 
@@ -37,7 +37,7 @@ export interface MortalPeer extends TestPeer {
 
 export interface SleepyPeer extends TestPeer, Omit<SleepyPlatform, 'platform'> {}
 
-export async function drivenWorld(options: { duplex?: boolean } = {}): Promise<World> {
+export async function drivenWorld(options: Omit<MemoryNetworkOptions, 'clock'> = {}): Promise<World> {
   const clock = restingClock()
   const network = await memoryNetwork({ clock, ...options })
   const peers: TestPeer[] = []
