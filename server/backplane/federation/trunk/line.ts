@@ -1,24 +1,22 @@
-import { Backoff, type Clock, ErrorReason, type MeshError, type Random, type Timer } from '@mesh/core'
+import { Backoff, type MeshError, type Random, type Timer } from '@mesh/core'
 import type { ByteKey } from '../../../byte-key.ts'
 import type { Neighbour } from '../channel.ts'
+import { LineReport, type LineReportOptions } from './line-report.ts'
 import type { NodeSession } from './node-session.ts'
+import { isRefusal } from './refusal.ts'
 
-export interface LineOptions {
+export interface LineOptions extends LineReportOptions {
   readonly self: ByteKey
   readonly server: ByteKey
-  readonly clock: Clock
   readonly random: Random
   readonly handshakeMs: number
   /** Calls the server; undefined when its address is not known. */
   readonly dial: (() => NodeSession) | undefined
   /** For how long the server is not to be called, in ms. */
   readonly restMs: () => number
+  /** A stream is up; the one before, if there was any, was told `onDown`. */
   readonly onUp: (neighbour: Neighbour) => void
   readonly onDown: (error: MeshError | undefined) => void
-  /** One stream took the place of another. */
-  readonly onReplaced: (neighbour: Neighbour) => void
-  /** A call failed: told once, until the line was up again. */
-  readonly onUnreachable: (error: MeshError | undefined) => void
 }
 
 interface Current {
@@ -49,10 +47,10 @@ export class Line {
   readonly #options: LineOptions
   readonly #backoff: Backoff
   readonly #patience: Backoff
+  readonly #report: LineReport
   #current: Current | undefined
   #calling: NodeSession | undefined
   #timer: Timer | undefined
-  #told = false
   #stopped = false
   #lastError: MeshError | undefined
 
@@ -60,6 +58,7 @@ export class Line {
     this.#options = options
     this.#backoff = new Backoff({ ...REDIAL, random: options.random })
     this.#patience = new Backoff({ ...REDIAL_REFUSED, random: options.random })
+    this.#report = new LineReport(options)
   }
 
   /** The stream that is up. */
@@ -87,7 +86,7 @@ export class Line {
 
   /** A stream with the server was proven. Keeps it, or ends it for the one that is kept. */
   offer(session: NodeSession, neighbour: Neighbour): void {
-    const { self, server, clock, onUp, onReplaced } = this.#options
+    const { self, server, clock, onUp, onDown } = this.#options
     const former = this.#current
     if (this.#stopped || (former !== undefined && !this.#replaces(session, neighbour, former))) {
       session.end()
@@ -95,11 +94,13 @@ export class Line {
     }
     this.#current = { session, neighbour, sinceMs: clock.monotonicMs() }
     this.#cancel()
-    former?.session.end()
-    this.#told = false
+    if (former !== undefined) {
+      former.session.end()
+      onDown(undefined)
+    }
     this.#lastError = undefined
-    if (former === undefined) onUp(neighbour)
-    else onReplaced(neighbour)
+    this.#report.up()
+    onUp(neighbour)
     // A call of the higher key would lose against any stream that is up now.
     if (self > server && this.#calling !== session) this.#calling?.end()
   }
@@ -112,16 +113,15 @@ export class Line {
     if (current?.session === session) {
       this.#current = undefined
       this.#lastError = error
-      this.#told = true
       if (this.#options.clock.monotonicMs() - current.sinceMs >= STABLE_MS) {
         this.#backoff.reset()
         this.#patience.reset()
       }
+      if (!this.#stopped) this.#report.down(error)
       this.#options.onDown(error)
     } else if (called && current === undefined && !this.#stopped) {
       this.#lastError = error
-      if (!this.#told) this.#options.onUnreachable(error)
-      this.#told = true
+      this.#report.failed(error)
     }
     this.#dialLater(error)
   }
@@ -136,6 +136,7 @@ export class Line {
   stop(error: MeshError): void {
     this.#stopped = true
     this.#cancel()
+    this.#report.close()
     this.#current?.session.drain(error)
     this.#calling?.end(error)
   }
@@ -167,10 +168,4 @@ export class Line {
     this.#timer?.cancel()
     this.#timer = undefined
   }
-}
-
-/** Whether the same call would fail again for the same reason: a rule was broken, or a rate that takes time to recover. */
-export function isRefusal(error: MeshError | undefined): error is MeshError {
-  if (error === undefined) return false
-  return !error.retryable || (error.reason === ErrorReason.LIMIT_EXCEEDED && error.retryAfterMs > 0)
 }

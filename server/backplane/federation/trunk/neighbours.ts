@@ -15,9 +15,10 @@ import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
 import type { NeighbourStatus } from '../../../ops/federation-status.ts'
 import { describeCause, type LogFields, type Logger } from '../../../ops/log.ts'
 import type { FederationChannel } from '../channel.ts'
-import { isRefusal, Line } from './line.ts'
+import { Line } from './line.ts'
 import { type NodeRole, NodeSession } from './node-session.ts'
 import { ServerQuota } from './quota.ts'
+import { isRefusal } from './refusal.ts'
 import type { ServerAddress, StreamEvents, Trunk, TrunkStream } from './trunk.ts'
 
 export interface NeighboursOptions {
@@ -67,6 +68,9 @@ const CHANNELS = [Channel.DIRECTORY, Channel.MESSAGES] as const
 
 /** How long the calls of a server are refused after it broke the rules, more every time it does. */
 const PATIENCE = { initialMs: 10_000, maxMs: 300_000, floorMs: 2_000 }
+
+/** A server that kept the rules for so long, after it was heard again, is as good as any. */
+const FORGIVEN_MS = 600_000
 
 /** Refusals that are logged: strangers may call as often as they like. */
 const LOGGED_REFUSALS = { perSecond: 1, burst: 20 }
@@ -159,21 +163,10 @@ export class Neighbours {
       handshakeMs: limits.federationHandshakeMs,
       dial: address && (() => this.#dial(address, channel)),
       restMs: () => this.#restMs(this.#servers.get(server) as Server),
-      onUp: (neighbour) => {
-        log('info', 'federation_up', fields)
-        this.#channelOf(channel).up(neighbour)
-      },
-      onDown: (error) => {
-        log('warn', 'federation_down', { ...fields, ...described(error) })
-        this.#channelOf(channel).down(server, error)
-      },
-      onReplaced: (neighbour) => {
-        this.#channelOf(channel).down(server, undefined)
-        this.#channelOf(channel).up(neighbour)
-      },
-      onUnreachable: (error) => {
-        if (!isRefusal(error)) log('warn', 'federation_down', { ...fields, ...described(error) })
-      },
+      onUp: (neighbour) => this.#channelOf(channel).up(neighbour),
+      onDown: (error) => this.#channelOf(channel).down(server, error),
+      onConnected: () => log('info', 'federation_up', fields),
+      onLost: (error) => log('warn', 'federation_down', { ...fields, ...described(error) }),
     })
   }
 
@@ -218,7 +211,7 @@ export class Neighbours {
     const name = opened?.neighbour.server ?? (role.kind === 'dialler' ? byteKey(role.serverKey) : undefined)
     const channel = opened?.channel ?? (role.kind === 'dialler' ? role.channel : undefined)
     const server = name === undefined ? undefined : this.#servers.get(name)
-    if (isRefusal(error)) this.#logRefusal(error, name, channel)
+    if (isRefusal(error)) this.#logRefusal(error, by, name, channel)
     // What somebody said who only claimed to be that server is not held against it.
     if (opened !== undefined && server !== undefined && by === 'here' && isRefusal(error)) this.#punish(server, error)
     if (server !== undefined && channel !== undefined) server.lines.get(channel)?.ended(session, error)
@@ -238,9 +231,13 @@ export class Neighbours {
     return new MeshError(reason, message, { retryAfterMs: restMs, retryable: false })
   }
 
+  /** Once for what may end both streams. */
   #punish(server: Server, error: MeshError): void {
+    if (this.#restMs(server) > 0) return
+    const nowMs = this.#options.clock.monotonicMs()
+    if (server.refused !== undefined && nowMs - server.refused.untilMs > FORGIVEN_MS) server.patience.reset()
     const restMs = Math.max(server.patience.next(), error.retryAfterMs)
-    server.refused = { error, untilMs: this.#options.clock.monotonicMs() + restMs }
+    server.refused = { error, untilMs: nowMs + restMs }
   }
 
   #restMs({ refused }: Server): number {
@@ -260,12 +257,14 @@ export class Neighbours {
     return channel === Channel.DIRECTORY ? directory : messages
   }
 
-  #logRefusal(error: MeshError, server: ByteKey | undefined, channel: Channel | undefined): void {
+  #logRefusal(error: MeshError, by: 'here' | 'there', server: ByteKey | undefined, channel: Channel | undefined): void {
     const { log, onRefused } = this.#options
     onRefused?.(error)
-    if (error.reason === ErrorReason.INTERNAL) log('error', 'internal_error', describeCause(error.cause ?? error))
+    if (by === 'here' && error.reason === ErrorReason.INTERNAL)
+      log('error', 'internal_error', describeCause(error.cause ?? error))
     if (!this.#loggedRefusals.take()) return
     const fields = {
+      by,
       ...(server === undefined ? {} : { server: toHex(bytesOfKey(server)) }),
       ...(channel === undefined ? {} : { channel: nameOf(channel) }),
     }
