@@ -34,7 +34,7 @@ const NOWHERE = new Uint8Array()
  *
  *  1. A round tries the recipient's homes, the newest session first, one at a time. An attempt ends with its receipt, after
  *     `federationReceiptMs`, or with its stream. NOT_HERE and silence lead to the next home; `delivered`, `held` and a refusal
- *     that another home would repeat end the journey.
+ *     that another home would repeat end the journey. Homes that were silent are then tried through other servers.
  *  2. After a round in vain it rests, for longer each time, until a home appears or a stream comes up.
  *  3. It ends at its deadline: the envelope's ttl, or two receipts' time when it may not be held. With a ttl the sender is told
  *     `held` after the first round in vain, or two receipts' time, and the journey goes on.
@@ -50,6 +50,8 @@ export class Journey {
   readonly #deadlineMs: number
   /** Keys of the routes that were tried in this round. */
   readonly #tried = new Set<string>()
+  /** Keys of the routes among them that were not answered in time. */
+  readonly #silent = new Set<string>()
   /** Attempts that may still be answered: at most one for each route. */
   readonly #attempts = new Map<Attempt, { readonly queue: OutgoingQueue; readonly route: string }>()
   #current: Attempt | undefined
@@ -79,6 +81,7 @@ export class Journey {
   go(): void {
     if (this.#isOver || this.#current !== undefined) return
     this.#tried.clear()
+    this.#silent.clear()
     this.#advance()
   }
 
@@ -105,7 +108,7 @@ export class Journey {
     }
     for (;;) {
       const homes = this.#context.homesOf(this.envelope)
-      const route = nextRoute(homes, queues, self, this.#tried, random)
+      const route = nextRoute(homes, queues, { self, tried: this.#tried, silent: this.#silent, random })
       if (route === undefined) {
         this.#rest(homes.length > 0)
         return
@@ -154,6 +157,8 @@ export class Journey {
   }
 
   #onSilence(attempt: Attempt): void {
+    const route = this.#attempts.get(attempt)?.route
+    if (route !== undefined) this.#silent.add(route)
     if (attempt.sent) this.#mayHaveArrived = true
     else this.#callOff(attempt)
     this.#advance()

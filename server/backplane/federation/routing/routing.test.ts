@@ -214,7 +214,7 @@ describe('routing', () => {
     const sent = send({ ttlMs: 30_000 })
     await net.clock.advance(2_100)
     expect(lost).toBeGreaterThan(1)
-    expect(sent.outcome).toBe('held')
+    expect(sent.outcome).toBe('delivered')
     expect(first.delivered).toHaveLength(1)
   })
 
@@ -329,6 +329,25 @@ describe('routing through a third server', () => {
     const { net, send } = setUp()
     send()
     await net.clock.advance(10)
+    expect(frameCount(net, 'envelopes', 0, 2)).toBe(0)
+  })
+
+  test('goes through another server when the direct stream gives no answer', async () => {
+    const { net, first, send } = setUp()
+    net.fate = (from, to) => (from === serverKey(0) && to === serverKey(1) ? 'vanishes' : 'arrives')
+    const sent = send()
+    await net.clock.advance(1_999)
+    expect(first.delivered).toEqual([])
+    await net.clock.advance(20)
+    expect(sent.outcome).toBe('delivered')
+    expect(first.delivered).toHaveLength(1)
+  })
+
+  test('asks no third server when the home itself says that the recipient is not there', async () => {
+    const { net, first, send } = setUp()
+    first.here.delete(BOB_KEY)
+    send()
+    await net.clock.advance(4_000)
     expect(frameCount(net, 'envelopes', 0, 2)).toBe(0)
   })
 
