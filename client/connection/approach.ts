@@ -124,7 +124,7 @@ export class Approach {
     this.#waitsForTurn = false
     const want = wants.listed()
     if (this.#stopped || this.#timer || !want || !context.relayUp()) return endTurn()
-    const call = this.makeCall(want, NO_CONNECTION, (cause) => this.fail(cause ?? linkTimeout()))
+    const call = this.makeCall(this.#aim(want), NO_CONNECTION, (cause) => this.fail(cause ?? linkTimeout()))
     if (!call) return endTurn()
     this.#calling = { call, endTurn }
     onChange()
@@ -138,8 +138,17 @@ export class Approach {
     const { context, wants, knock } = this.#options
     const want = wants.listed()
     if (!want || !context.relayUp()) return
+    const aimed = this.#aim(want)
     this.#later(Math.max(this.#backoff.next(), KNOCK_AGAIN_MS), () => this.#knock())
-    knock(want)
+    knock(aimed)
+  }
+
+  /** What did not reach the peer in the session that is best for it is sealed to the next one that a server lists. */
+  #aim(want: Want): Want {
+    const tries = this.#backoff.attempt
+    const records = want.handle.records(this.#options.peerKey)
+    const record = tries > 0 && records.length > 1 ? records[tries % records.length] : undefined
+    return record ? { ...want, record } : want
   }
 
   #later(delayMs: number, run: () => void): void {

@@ -1,7 +1,7 @@
 import { type Clock, equalBytes, type Timer, type VerifiedRecord } from '@mesh/core'
 import type { Packet, Signal } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import { type HandshakeSelf, type SealedPayload, sealTo } from './handshake.ts'
-import type { TopicHandle } from './topic-handle.ts'
+import { lists, type TopicHandle } from './topic-handle.ts'
 
 /**
  * The lower key's side of a handshake: one Hello, sealed once and sent again until it is answered. The same bytes each time,
@@ -76,9 +76,10 @@ export class OutgoingCall {
     return equalBytes(this.#options.connectionId, connectionId)
   }
 
-  /** True when the call is sealed to another session than the record's: it cannot be opened there. */
-  isStaleFor(record: VerifiedRecord): boolean {
-    return !equalBytes(this.#options.remote.record.sessionId, record.record.sessionId)
+  /** True when the call is sealed to a session that is not in the record, nor listed any more: it cannot be opened. */
+  isStaleFor({ record }: VerifiedRecord): boolean {
+    const { handle, remote } = this.#options
+    return !equalBytes(remote.record.sessionId, record.sessionId) && !lists(handle, remote.record)
   }
 
   hold(early: EarlyPackets): void {

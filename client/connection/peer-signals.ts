@@ -6,7 +6,7 @@ import type { LinkedPeer } from './linked-peer.ts'
 import { OrderedQueue } from './ordered-queue.ts'
 import type { OutgoingCall } from './outgoing-call.ts'
 import { isOutdated } from './record-order.ts'
-import type { TopicHandle } from './topic-handle.ts'
+import { lists, type TopicHandle } from './topic-handle.ts'
 import type { Want } from './wants.ts'
 
 /**
@@ -176,8 +176,8 @@ export class PeerSignals {
     const record = await handle.verify(signed)
     requireOwnRecord(signal, record)
     const known = this.#options.known(handle)
-    const { peerKey, sessionId } = record.record
-    if (known && isOutdated(record.record, known.record, () => handle.lists(peerKey, sessionId))) return undefined
+    const isListed = () => lists(handle, record.record)
+    if (known && isOutdated(record.record, known.record, isListed)) return undefined
     if (handle.accepts(record)) return record
     const error = new MeshError(ErrorReason.LINK_REFUSED, 'this side has no room for another peer').toDetail()
     const body: Signal['body'] = { case: 'refusal', value: { $typeName: 'mesh.peer.v1.Refusal', error } }

@@ -1,5 +1,5 @@
-import type { MeshError, VerifiedRecord } from '@mesh/core'
-import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import { equalBytes, type MeshError, type VerifiedRecord } from '@mesh/core'
+import type { MembershipRecord, SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import type { LinkChannel } from '../link/index.ts'
 import type { Admission } from './admission.ts'
 import type { HandshakeSelf } from './handshake.ts'
@@ -27,8 +27,8 @@ export interface TopicHandle {
   self(): HandshakeSelf | undefined
   /** Verifies a JOIN record of this topic against the clock and the limits in force. */
   verify(record: SignedRecord): Promise<VerifiedRecord>
-  /** Whether a server lists the peer under that session. */
-  lists(peerKey: Uint8Array, sessionId: Uint8Array): boolean
+  /** What the servers list of the peer: one record for each of its sessions, the one to reach it by first. */
+  records(peerKey: Uint8Array): readonly VerifiedRecord[]
   /** Whether the swarm has room for a link the other side asks for. */
   accepts(record: VerifiedRecord): boolean
   /** The peer is admitted on this link: channels may open, both ways. `directOnly`: and carry data on the direct path only. */
@@ -41,4 +41,12 @@ export interface TopicHandle {
   changed(connection: PeerConnection): void
   /** The other peer's process is a new one: what the old one had not acknowledged is undelivered, and its sends have failed. */
   restarted(connection: PeerConnection): void
+}
+
+/** Whether a server lists the peer under the session of this record. */
+export function lists(
+  handle: TopicHandle,
+  { peerKey, sessionId }: Pick<MembershipRecord, 'peerKey' | 'sessionId'>,
+): boolean {
+  return handle.records(peerKey).some(({ record }) => equalBytes(record.sessionId, sessionId))
 }

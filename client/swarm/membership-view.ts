@@ -56,12 +56,6 @@ export class MembershipView {
     return this.#members
   }
 
-  /** Whether the peer is a member, by a record of that session. */
-  lists(peerKey: Uint8Array, sessionId: Uint8Array): boolean {
-    const listed = this.#members.get(toHex(peerKey))
-    return listed !== undefined && equalBytes(listed.record.sessionId, sessionId)
-  }
-
   /**
    * Takes the answer to a Join. One that is complete (no sample) also tells who is missing.
    */

@@ -150,13 +150,13 @@ describe('merged view', () => {
     expect([...merged.members.keys()]).toEqual([toHex(new Uint8Array(32).fill(1))])
   })
 
-  it('knows under which sessions a member is listed', async () => {
+  it('knows what is listed of a member, the best record first, and forgets it everywhere', async () => {
     await a.shows('joined', { ...AT_A, seq: 1 })
     await b.shows('joined', { ...AT_B, seq: 2 })
-    const lists = (session: number) => merged.lists(new Uint8Array(32).fill(1), new Uint8Array(16).fill(session))
-    expect([1, 2, 3].map(lists)).toEqual([true, true, false])
+    const seqs = () => merged.records(new Uint8Array(32).fill(1)).map(({ record }) => record.seq)
+    expect(seqs()).toEqual([2n, 1n])
     merged.forget(new Uint8Array(32).fill(1))
-    expect([1, 2, 3].map(lists)).toEqual([false, false, false])
+    expect([seqs(), merged.members.size]).toEqual([[], 0])
   })
 })
 

@@ -35,9 +35,9 @@ export class MergedView {
     })
   }
 
-  /** Whether a server lists the peer under that session. */
-  lists(peerKey: Uint8Array, sessionId: Uint8Array): boolean {
-    return [...this.#views].some((view) => view.lists(peerKey, sessionId))
+  /** What the servers list of a peer, the record to reach it by first. */
+  records(peerKey: Uint8Array): VerifiedRecord[] {
+    return this.#records(toHex(peerKey))
   }
 
   /** Takes out a peer that said goodbye on its link; its next record brings it back. */
@@ -49,7 +49,7 @@ export class MergedView {
   #mergeOne(change: MemberChange): MemberChange | undefined {
     const name = toHex(change.record.record.peerKey)
     const before = this.#members.get(name)
-    const after = this.#best(name)
+    const [after] = this.#records(name)
     if (!after) {
       this.#members.delete(name)
       const isGone = change.kind === 'left' || change.kind === 'missing'
@@ -61,12 +61,8 @@ export class MergedView {
     return after === before ? undefined : { kind: 'updated', record: after }
   }
 
-  #best(name: string): VerifiedRecord | undefined {
-    const [first, ...others] = this.#records(name)
-    return others.reduce((best, next) => (best && isPreferred(next.record, best.record) ? next : best), first)
-  }
-
   #records(name: string): VerifiedRecord[] {
-    return [...this.#views].flatMap((view) => view.members.get(name) ?? [])
+    const records = [...this.#views].flatMap((view) => view.members.get(name) ?? [])
+    return records.sort((a, b) => (isPreferred(a.record, b.record) ? -1 : 1))
   }
 }

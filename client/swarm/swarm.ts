@@ -212,7 +212,7 @@ export class Swarm {
         const kind = MembershipKind.JOIN
         return verifyRecord(record, { nowMs: this.#parts.signal.wallMs(), topic: party.topic, kind })
       },
-      lists: (peerKey, sessionId) => this.homes.members.lists(peerKey, sessionId),
+      records: (peerKey) => this.homes.members.records(peerKey),
       accepts: (record) => this.#status !== 'closed' && this.#roster.hasRoomFor(record),
       attached: (connection, record, directOnly) => this.#roster.onAttached(connection, record, directOnly),
       detached: (connection, error) => this.#roster.onDetached(connection, error),

@@ -1,4 +1,5 @@
 import { parsePeerId } from '@mesh/client'
+import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { MemorySignalService } from '../../../client/testing/index.ts'
@@ -233,6 +234,32 @@ describe('a server that lies beside one that does not', () => {
       signaling(liar).tampering = {}
       if (liar === 0) await world.closeAll()
     }
+  })
+})
+
+describe('a server that shows sessions that are over, beside one that shows those that live', () => {
+  it('delays a link by some calls at most', async () => {
+    world = await drivenWorld({ servers: 2 })
+    const over: SignedRecord[] = []
+    const silence = { envelope: () => undefined }
+    signaling(0).tampering = silence
+    signaling(1).tampering = {
+      ...silence,
+      records: (records) => {
+        over.push(...records)
+        return records
+      },
+    }
+    const [a, b] = [await joinAt(0, 1), await joinAt(0, 1)]
+    // Both have another session there from now on, which nobody is told of.
+    signaling(1).tampering = { ...silence, records: () => over }
+    signaling(1).restart()
+    await world.until('joined again', () => signaling(1).sessionCount === 2)
+    signaling(0).tampering = {}
+    signaling(1).tampering = { records: () => over }
+    await world.until('connected', () => connected(a, b), 45_000)
+    await world.settled(b.swarm.send('hello'))
+    expect(a.texts).toEqual(['hello'])
   })
 })
 
