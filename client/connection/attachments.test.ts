@@ -214,6 +214,20 @@ describe('attachments', () => {
     expect(sent()).toEqual([])
   })
 
+  it('tell the other side of a newer record, of topics that are attached', async () => {
+    const [attached, pending] = [swarm(1), swarm(2)]
+    attachments.attach(attached)
+    attachments.attach(pending)
+    theirAttach(attached)
+    await rest()
+    frames.length = log.length = 0
+    for (const handle of [attached, pending, swarm(3)]) attachments.refresh(handle)
+    theirAttach(attached)
+    await rest()
+    expect([sent(), log]).toEqual([['attach 01'], ['attached 01']])
+    expect(attachments.isAttached(attached.name)).toBe(true)
+  })
+
   it.each([
     ['this side', 'never', false],
     ['the other side', 'fallback', true],

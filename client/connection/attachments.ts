@@ -75,6 +75,17 @@ export class Attachments {
     this.#queue.run(() => this.#send(handle))
   }
 
+  /** The own record is a newer one, with something to tell: says so to the other side, if the topic is on the link. */
+  refresh(handle: TopicHandle): void {
+    this.#queue.run(async () => {
+      const attachment = this.#topics.get(handle.name)
+      if (!attachment?.sent || !attachment.accepted) return
+      // Who cannot say it again has said it already.
+      const frame = await this.#attachFrame(handle).catch(() => undefined)
+      if (frame && this.#topics.get(handle.name) === attachment) void this.#options.link.sendControl(frame)
+    })
+  }
+
   /** Takes a topic off; `error` tells the other side that its evidence was refused. */
   detach(name: string, error?: MeshError): void {
     const attachment = this.#topics.get(name)
@@ -113,16 +124,12 @@ export class Attachments {
 
   async #send(handle: TopicHandle): Promise<void> {
     const attachment = this.#topics.get(handle.name)
-    const self = handle.self()
     if (!attachment || attachment.sent) return
     try {
-      if (!self) throw new MeshError(ErrorReason.NOT_MEMBER, 'this side is not joined')
-      const evidence = await handle.admission.present(this.#context(handle.topic))
+      const frame = await this.#attachFrame(handle)
       if (this.#topics.get(handle.name) !== attachment) return
       attachment.sent = true
-      const directOnly = handle.relay === 'never'
-      const value = create(AttachSchema, { topic: handle.topic, evidence, record: self.record, directOnly })
-      void this.#options.link.sendControl({ case: 'attach', value })
+      void this.#options.link.sendControl(frame)
       this.#settle(attachment)
     } catch (error) {
       if (this.#topics.get(handle.name) !== attachment) return
@@ -130,6 +137,15 @@ export class Attachments {
       const refusal = MeshError.from(error)
       this.#off(attachment, refusal, refusal)
     }
+  }
+
+  async #attachFrame(handle: TopicHandle): Promise<ControlFrame> {
+    const self = handle.self()
+    if (!self) throw new MeshError(ErrorReason.NOT_MEMBER, 'this side is not joined')
+    const { topic, admission, relay } = handle
+    const evidence = await admission.present(this.#context(topic))
+    const value = create(AttachSchema, { topic, evidence, record: self.record, directOnly: relay === 'never' })
+    return { case: 'attach', value }
   }
 
   async #receive({ topic, evidence, record, directOnly }: Attach): Promise<void> {

@@ -26,6 +26,7 @@ let key: SigningKey
 let signal: FakeSignal
 let membership: DirectoryMembership
 let joined: number
+let states: number
 let errors: MeshError[]
 
 /** The part of a SignalClient that matters here; answers are the test's. */
@@ -69,7 +70,7 @@ beforeEach(async () => {
   key = await signingKeyFromSeed(new Uint8Array(32).fill(1))
   signal = new FakeSignal()
   signal.session = session(1)
-  joined = 0
+  joined = states = 0
   errors = []
   membership = new DirectoryMembership({
     signal: signal as unknown as SignalClient,
@@ -80,6 +81,7 @@ beforeEach(async () => {
     seq: new RecordSeq(),
     state: Uint8Array.of(1),
     onJoined: () => joined++,
+    onState: () => states++,
     onError: (error) => errors.push(error),
   })
 })
@@ -183,6 +185,31 @@ describe('directory membership', () => {
     membership.setState(Uint8Array.of(2))
     await clock.advance(0)
     expect([joined, signal.records.at(-1)?.state]).toEqual([1, Uint8Array.of(2)])
+  })
+
+  it('tells of a record with another state, also while no server takes it', async () => {
+    membership.refresh()
+    await clock.advance(700_000)
+    expect(states).toBe(0)
+    signal.refusals.push(new MeshError(ErrorReason.UNREACHABLE, 'down', { retryable: true }))
+    membership.setState(Uint8Array.of(2))
+    await clock.advance(0)
+    expect([states, membership.current?.signed.record.length]).toEqual([1, expect.any(Number)])
+    await clock.advance(700_000)
+    expect(states).toBe(1)
+  })
+
+  it('is renewed after a sleep that its timer did not count, and not before it is due', async () => {
+    membership.refresh()
+    await clock.advance(0)
+    clock.skewWall(500_000)
+    membership.check()
+    await clock.advance(0)
+    expect(signal.records).toHaveLength(1)
+    clock.skewWall(200_000)
+    membership.check()
+    await clock.advance(0)
+    expect(signal.records).toHaveLength(2)
   })
 
   it('joins again with the newest state when it changed on the way', async () => {

@@ -31,6 +31,8 @@ export interface DirectoryMembershipOptions {
   readonly seq: RecordSeq
   readonly state: Uint8Array
   readonly onJoined: (response: JoinResponse) => void
+  /** There is a record with another state; the server may not have it yet. */
+  readonly onState: () => void
   /** A failed try. One that is not retryable is not repeated before something changes. */
   readonly onError: (error: MeshError) => void
 }
@@ -48,6 +50,7 @@ export class DirectoryMembership {
   #state: Uint8Array
   #joinedSession: Uint8Array | undefined
   #record: { signed: SignedRecord; session: SignalSession } | undefined
+  #signedState: Uint8Array | undefined
   #timer: Timer | undefined
   /** When the record is to be renewed, in server time. */
   #renewAtWallMs = 0
@@ -133,8 +136,10 @@ export class DirectoryMembership {
     const { signal, onJoined } = this.#options
     const session = signal.session
     if (!session || signal.state.kind === 'closed') return
+    const state = this.#state
     const signed = await this.#sign(MembershipKind.JOIN, session)
     this.#record = { signed, session }
+    this.#signed(state)
     const response = await signal.join(signed, 0).catch((error: MeshError) => {
       // Signed for a session that was another one by the time it was sent.
       if (!signal.session || equalBytes(signal.session.id, session.id)) throw error
@@ -147,6 +152,12 @@ export class DirectoryMembership {
     this.#renewAtWallMs = signal.wallMs() + renewInMs
     this.#later(renewInMs)
     onJoined(response)
+  }
+
+  #signed(state: Uint8Array): void {
+    const isNews = this.#signedState !== undefined && this.#signedState !== state
+    this.#signedState = state
+    if (isNews) this.#options.onState()
   }
 
   #onError(error: MeshError): void {

@@ -119,8 +119,20 @@ export class Roster {
   }
 
   onAttached(connection: PeerConnection, record: VerifiedRecord, directOnly: boolean): void {
-    this.#remember(connection, record).update({ attached: true, directOnly })
+    const before = this.#known.get(connection.id)?.state
+    const peer = this.#remember(connection, record)
+    peer.update({ attached: true, directOnly })
     this.onChanged(connection)
+    if (before && this.#joined.has(peer.id) && !equalBytes(before, peer.state)) this.#options.emit('update', peer)
+  }
+
+  /** The own record has another state: those with a direct path hear it by that too, whatever the servers do. */
+  tellState(): void {
+    const { connections, handle } = this.#options
+    for (const { key } of this.#known.values()) {
+      const linked = connections.get(key)?.linked
+      if (linked?.path === 'direct') linked.attachments.refresh(handle())
+    }
   }
 
   onDetached(connection: PeerConnection, error: MeshError): void {

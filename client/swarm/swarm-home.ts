@@ -16,6 +16,8 @@ export interface SwarmHomeOptions {
   readonly seq: RecordSeq
   readonly state: Uint8Array
   readonly onJoined: (response: JoinResponse) => void
+  /** See DirectoryMembership. */
+  readonly onState: () => void
   readonly onError: (error: MeshError) => void
 }
 

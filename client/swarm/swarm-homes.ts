@@ -25,6 +25,8 @@ export interface SwarmHomesOptions {
   readonly onChanges: (changes: readonly MemberChange[]) => void
   /** A server has the membership, and its list is taken in. */
   readonly onJoined: () => void
+  /** There is an own record with another state, which a server may not have yet. */
+  readonly onState: () => void
   /** `isJoined` may be another, or a join may have become hopeless. */
   readonly onStatus: () => void
   readonly onError: (error: MeshError) => void
@@ -88,7 +90,7 @@ export class SwarmHomes {
 
   /** A server more: joined as soon as there is a session. */
   add(signal: SignalClient): void {
-    const { party, key, clock, random, seq, work, onJoined, onError, onStatus } = this.#options
+    const { party, key, clock, random, seq, work, onJoined, onState, onError, onStatus } = this.#options
     if (this.#left) return
     const view = new MembershipView({
       ownKey: key.publicKey,
@@ -109,6 +111,7 @@ export class SwarmHomes {
           this.#merge(await view.applyJoin(response))
           onJoined()
         }),
+      onState,
       onError: (error) => {
         // What passes by itself is nobody's business while another server does the work.
         if (!error.retryable || !this.isJoined) onError(error)

@@ -66,6 +66,7 @@ export class Swarm {
         this.#joined.resolve()
         this.#setStatus('joined')
       },
+      onState: () => this.#roster.tellState(),
       onStatus: () => this.#onStatus(),
       onError: (error) => this.#events.emit('error', error),
     })
