@@ -282,7 +282,7 @@ export class Replication implements FederationChannel {
   /** Forgets an origin without rows and without a stream. */
   #forgetOldest(): boolean {
     for (const [origin, replica] of this.#replicas) {
-      if (replica.stage !== 'empty' || this.#outboxes.has(origin)) continue
+      if (!replica.isEmpty || this.#outboxes.has(origin)) continue
       replica.forget()
       return this.#replicas.delete(origin)
     }
