@@ -50,6 +50,7 @@ export function createDomain(options: DomainOptions): Domain {
     onStreamEnded: (ending) => options.onStreamEnded?.(ending),
   })
   const memberships = new Memberships({ backplane, sessions, limits, clock })
+  backplane.onLapsed((departure) => memberships.onLapsed(departure))
   backplane.onOutranked((peer, order) => memberships.onOutranked(peer, order))
   const router = new Router({ backplane, sessions, limits, clock })
   const close = async (): Promise<void> => {

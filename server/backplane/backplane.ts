@@ -35,6 +35,9 @@ export interface EnvelopeTaker {
   awaits(topicKey: ByteKey): boolean
 }
 
+/** The end of one membership. */
+export type Departure = Extract<TopicChange, { kind: 'left' }>
+
 /** The part of the directory that everybody may read. */
 export type MembersView = Pick<Directory, 'get' | 'sessionOf' | 'departedAtMs' | 'memberCount' | 'sample' | 'page'>
 
@@ -60,6 +63,11 @@ export interface Backplane {
   withdraw(topicKey: ByteKey, peer: ByteKey, sessionId: Uint8Array, reason: DepartureReason): void
   /** Calls `listener` on every change, whoever made it, until the returned function is called. */
   watch(listener: (change: TopicChange) => void): () => void
+  /**
+   * Calls `listener` when a record of this server's own peer ran out, or contradicted itself, whether or not others see the
+   * peer leave: it may have another home. After the watchers. Set once.
+   */
+  onLapsed(listener: (departure: Departure) => void): void
   readonly members: MembersView
   /** The session under which a peer is a member at this server, whatever `members` shows of its other homes. */
   ownSessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined

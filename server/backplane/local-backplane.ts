@@ -1,14 +1,15 @@
 import type { Clock, Timer, VerifiedRecord } from '@mesh/core'
-import type { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { ByteKey } from '../byte-key.ts'
 import type { Directory, Instant, RecordResult, TopicChange } from '../directory/directory.ts'
-import type { Backplane, MembersView } from './backplane.ts'
+import type { Backplane, Departure, MembersView } from './backplane.ts'
 
 /** The backplane of a server that stands alone: its directory, and the timer that expires records in it. */
 export class LocalBackplane implements Backplane {
   readonly #directory: Directory
   readonly #clock: Clock
   readonly #watchers = new Set<(change: TopicChange) => void>()
+  #onLapsed: (departure: Departure) => void = () => {}
   #timer: Timer | undefined
   #timerAtMs = Number.POSITIVE_INFINITY
 
@@ -48,6 +49,10 @@ export class LocalBackplane implements Backplane {
     return undefined
   }
 
+  onLapsed(listener: (departure: Departure) => void): void {
+    this.#onLapsed = listener
+  }
+
   onEnvelope(): void {
     // Nobody else sends here.
   }
@@ -71,6 +76,7 @@ export class LocalBackplane implements Backplane {
 
   #emit(change: TopicChange): void {
     for (const watcher of this.#watchers) watcher(change)
+    if (change.kind === 'left' && change.reason === DepartureReason.EXPIRED) this.#onLapsed(change)
   }
 
   /** One timer, at the earliest expiry. A deadline that moved later lets it fire once for nothing. */

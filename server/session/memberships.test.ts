@@ -146,7 +146,7 @@ describe('memberships', () => {
       show(1, order(2))
       expect(session.end).toEqual({ kind: 'moved', order: order(2) })
       expect(directory.memberCount(TOPIC)).toBe(1)
-      expect(departures(reader.read())).toEqual([DepartureReason.TAKEN_OVER])
+      expect(departures(reader.read())).toEqual([])
     })
 
     test('keep what the peer has not joined there yet, for as long as a takeover may take', async () => {
@@ -168,6 +168,20 @@ describe('memberships', () => {
       expect(session.end).toBeUndefined()
       second.close()
       expect(session.end).toMatchObject({ kind: 'moved' })
+    })
+
+    test('are told when a record of theirs runs out, although the peer stays a member elsewhere', async () => {
+      const { session, join, show, directory, clock, reader } = setUpMoving()
+      const own = new TestReader(session)
+      join(session, { ttlMs: 5_000 })
+      show(1, order(1, 2))
+      reader.read()
+      own.read()
+      await clock.advance(5_000)
+      expect(directory.get(TOPIC, session.peer)).toBeUndefined()
+      expect(session.topics.size).toBe(0)
+      expect(departures(own.read())).toContain(DepartureReason.EXPIRED)
+      expect(departures(reader.read())).not.toContain(DepartureReason.EXPIRED)
     })
 
     test('stay when the other session is one of the same process, or an older one', () => {

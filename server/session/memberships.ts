@@ -1,7 +1,7 @@
 import { type Clock, equalBytes, type Timer, type VerifiedRecord } from '@mesh/core'
 import type { SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { Backplane } from '../backplane/backplane.ts'
+import type { Backplane, Departure } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import type { TopicChange } from '../directory/directory.ts'
 import { TopicViews } from '../directory/topic-views.ts'
@@ -114,6 +114,14 @@ export class Memberships {
     }
   }
 
+  /** A record ran out. While its session lives, the owner must hear of it too, and join again. */
+  onLapsed(departure: Departure): void {
+    const owner = this.#options.sessions.get(byteKey(departure.sessionId))
+    if (owner === undefined) return
+    this.#forget(owner, departure.topicKey)
+    owner.push(encodeMembersBody(departure))
+  }
+
   close(): void {
     this.#unwatch()
     for (const timer of this.#takeovers) timer.cancel()
@@ -136,12 +144,6 @@ export class Memberships {
 
   #onChange(change: TopicChange): void {
     const audience = this.#views.audience(change)
-    const owner = change.kind === 'left' ? this.#options.sessions.get(byteKey(change.sessionId)) : undefined
-    if (change.kind === 'left' && owner !== undefined && change.reason === DepartureReason.EXPIRED) {
-      // The record ran out while its session lives: the owner must hear of it too, and join again.
-      this.#forget(owner, change.topicKey)
-      audience.push(owner)
-    }
     if (audience.length === 0) return
     const body = encodeMembersBody(change)
     for (const session of audience) session.push(body)

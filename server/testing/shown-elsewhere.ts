@@ -1,6 +1,13 @@
 import type { VerifiedRecord } from '@mesh/core'
 import type { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { Backplane, EnvelopeTaker, MembersView, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
+import type {
+  Backplane,
+  Departure,
+  EnvelopeTaker,
+  MembersView,
+  RemoteDelivery,
+  RoutedEnvelope,
+} from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import type { RecordResult, TopicChange } from '../directory/directory.ts'
 
@@ -22,7 +29,10 @@ export class ShownElsewhere implements Backplane {
 
   constructor(own: Backplane) {
     this.#own = own
-    own.watch((change) => this.#emit(change))
+    own.watch((change) => {
+      const staysMember = change.kind === 'left' && this.#elsewhere.has(change.topicKey + change.peer)
+      if (!staysMember) this.#emit(change)
+    })
     this.members = {
       get: (topicKey, peer) => this.#shown(topicKey, peer),
       sessionOf: (topicKey, peer) => {
@@ -80,6 +90,10 @@ export class ShownElsewhere implements Backplane {
 
   onEnvelope(taker: EnvelopeTaker): void {
     this.taker = taker
+  }
+
+  onLapsed(listener: (departure: Departure) => void): void {
+    this.#own.onLapsed(listener)
   }
 
   onOutranked(listener: (peer: ByteKey, order: bigint) => void): void {

@@ -7,7 +7,7 @@ import type { MemoryDirectory } from '../../directory/memory-directory.ts'
 import type { ServerLimits } from '../../limits/server-limits.ts'
 import type { FederationStatus, OriginStatus } from '../../ops/federation-status.ts'
 import type { Logger } from '../../ops/log.ts'
-import type { Arrival, Backplane, EnvelopeTaker, MembersView, RemoteDelivery, RoutedEnvelope } from '../backplane.ts'
+import type { Arrival, Backplane, Departure, EnvelopeTaker, MembersView, RemoteDelivery, RoutedEnvelope } from '../backplane.ts'
 import { LocalBackplane } from '../local-backplane.ts'
 import type { FederationChannel } from './channel.ts'
 import type { FederationOptions } from './federation-options.ts'
@@ -50,6 +50,7 @@ export class FederatedBackplane implements Backplane {
   readonly #neighbours: Neighbours
   readonly #watchers = new Set<(change: TopicChange) => void>()
   #taker: EnvelopeTaker | undefined
+  #onLapsed: (departure: Departure) => void = () => {}
   #onOutranked: (peer: ByteKey, order: bigint) => void = () => {}
   #timer: Timer | undefined
   #timerAtMs = Number.POSITIVE_INFINITY
@@ -85,6 +86,7 @@ export class FederatedBackplane implements Backplane {
       onRefused: ({ reasonName }) => options.onRefused?.(reasonName.toLowerCase()),
     })
     this.#own.watch((change) => this.#replication.ownChange(change))
+    this.#own.onLapsed((departure) => this.#lapsed(departure))
   }
 
   /** Starts to call the other servers and to take their calls. */
@@ -123,6 +125,10 @@ export class FederatedBackplane implements Backplane {
 
   onEnvelope(taker: EnvelopeTaker): void {
     this.#taker = taker
+  }
+
+  onLapsed(listener: (departure: Departure) => void): void {
+    this.#onLapsed = listener
   }
 
   onOutranked(listener: (peer: ByteKey, order: bigint) => void): void {
@@ -207,6 +213,11 @@ export class FederatedBackplane implements Backplane {
   #emit(change: TopicChange): void {
     for (const watcher of this.#watchers) watcher(change)
     this.#routing.homesChanged(change.topicKey, change.peer)
+  }
+
+  /** Told with the revision that everybody here sees. */
+  #lapsed(departure: Departure): void {
+    this.#onLapsed({ ...departure, revision: this.#replication.revisionOf(departure.topicKey) })
   }
 
   /** The result of a record of an own peer, with the revision that everybody here sees. */
