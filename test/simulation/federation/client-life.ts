@@ -48,6 +48,7 @@ function refreshing(world: World, client: SimClient): void {
   world.clock.schedule(client.ttlMs * (0.4 + 0.1 * client.random.uniform()), () => {
     for (const session of client.sessions)
       for (const topic of client.wanted) if (isIn(world, session, topic)) client.join(session, topic)
+    if (client.alive) client.reconcile()
     refreshing(world, client)
   })
 }

@@ -50,7 +50,8 @@ export class Invariants {
     const server = this.#world.servers[process.index] as SimServer
     const [own] = process.backplane.origins()
     if (own === undefined) return
-    const { ended, fault } = server.history.note(process.boot, own)
+    const { ended, fault, started } = server.history.note(process.boot, own)
+    if (server.history.epochsOf(process.boot) > 1 && started) this.#world.count('epochBumps')
     if (fault !== undefined) this.#broken('I1', process, fault)
     for (const row of ended) this.#ghosts.ended(server, row)
   }
@@ -67,6 +68,10 @@ export class Invariants {
     if (change.kind === 'left' && client !== undefined && this.#staying.has(client)) {
       this.#broken('I6', process, `client ${client.index} is said to have left, and only moved`)
     }
+  }
+
+  onOwnChange(process: SimProcess, topicKey: ByteKey): void {
+    this.#visibleOf(process).onOwnChange(topicKey)
   }
 
   /** Nobody may say from now on that this client left. */

@@ -51,13 +51,17 @@ export class OriginHistory {
     return this.#mostRows
   }
 
-  /** Listens to the directory of a new process. */
-  observe(directory: MemoryDirectory): void {
+  /** Listens to the directory of a new process; `changed` is called with every change of it. */
+  observe(directory: MemoryDirectory, changed: (change: TopicChange) => void): void {
     this.#pending = []
     this.#mostRows = 0
     this.#table = new Map()
+    const take = (change: TopicChange): void => {
+      this.#pending.push(change)
+      changed(change)
+    }
     const noted = <T>(result: T, change: TopicChange | undefined): T => {
-      if (change !== undefined) this.#pending.push(change)
+      if (change !== undefined) take(change)
       return result
     }
     const { announce, leave, withdraw, expire } = directory
@@ -75,7 +79,7 @@ export class OriginHistory {
     }
     directory.expire = (now) => {
       const changes = expire.call(directory, now)
-      this.#pending.push(...changes)
+      for (const change of changes) take(change)
       return changes
     }
   }
@@ -87,7 +91,7 @@ export class OriginHistory {
   note(
     boot: number,
     { epoch, seq: head, digest }: Pick<OriginStatus, 'epoch' | 'seq' | 'digest'>,
-  ): { ended: readonly RowFact[]; fault: string | undefined } {
+  ): { ended: readonly RowFact[]; fault: string | undefined; started?: boolean } {
     const pending = this.#pending
     const known = this.#epochs.get(epoch)
     if (known !== undefined && pending.length === 0 && known.head === head && known.boot === boot) return NOTHING
@@ -104,7 +108,12 @@ export class OriginHistory {
     }
     history.head = head
     const fault = seq === head ? undefined : `has its log at ${head} after ${pending.length} changes, not at ${seq}`
-    return { ended, fault }
+    return { ended, fault, started: known === undefined }
+  }
+
+  /** Epochs that one start went through. */
+  epochsOf(boot: number): number {
+    return [...this.#epochs.values()].filter((epoch) => epoch.boot === boot).length
   }
 
   /** What it published up to a seq of an epoch; undefined when it never did. */

@@ -104,6 +104,17 @@ export class SimClient implements SessionListener {
     })
   }
 
+  /** Makes every session what the client wants: what could not be said to a server that did not answer is said again. */
+  reconcile(): void {
+    for (const session of [...this.sessions]) {
+      for (const [topic, topicKey] of this.#world.topicKeys.entries()) {
+        const isIn = session.session.topics.has(topicKey)
+        if (isIn && !this.wanted.has(topic)) this.leave(session, topic)
+        else if (!isIn && this.wanted.has(topic)) this.join(session, topic)
+      }
+    }
+  }
+
   send(at: SimSession, topic: number, to: ByteKey, ttlMs: number, again?: ByteKey): void {
     if (at.process.state !== 'running' || at.session.end !== undefined) return
     const recipient = this.#world.clientOf(to)

@@ -144,6 +144,7 @@ export class End implements TrunkStream {
   /** The transport gives this side up; the other one may learn it. */
   fail(why: string): void {
     if (!this.#open || this.vanished) return
+    this.#network.options.onBroken()
     this.reset()
     this.end(lost(why))
   }

@@ -41,6 +41,8 @@ export interface NetworkOptions {
   /** Sees every message, and may hand over others in its place. */
   readonly tap: FrameTap
   readonly trace: (what: string) => void
+  /** One side of a stream lost it otherwise than in order. */
+  readonly onBroken: () => void
 }
 
 export class SimNetwork {

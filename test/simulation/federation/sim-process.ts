@@ -26,6 +26,8 @@ export interface ProcessOptions {
   /** Called before code of this process runs. */
   readonly touched: (process: SimProcess) => void
   readonly changed: (process: SimProcess, change: TopicChange) => void
+  /** The own directory changed, before anybody heard of it. */
+  readonly ownChanged: (process: SimProcess, change: TopicChange) => void
   /** The process is busy, and time does not pass. */
   readonly spins: () => void
   /** The process would have crashed of this. */
@@ -74,7 +76,7 @@ export class SimProcess implements Host {
       clock: this.clock,
       random,
       backplane: (directory) => {
-        options.history.observe(directory)
+        options.history.observe(directory, (change) => options.ownChanged(this, change))
         backplane = new FederatedBackplane({
           key: options.key,
           federation: { realm: 'simulated', servers: others },

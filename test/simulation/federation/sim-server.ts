@@ -22,7 +22,6 @@ export class SimServer {
   #boots = 0
   /** The process that runs, is stopped, or was the last to die. */
   process: SimProcess | undefined
-  diedMs = Number.POSITIVE_INFINITY
 
   constructor(world: World, index: number, key: SigningKey, random: Random) {
     this.#world = world
@@ -45,7 +44,6 @@ export class SimServer {
       this.#wallOffsetMs -= Math.round(this.#random.uniform() * WALL_OFFSET_MS)
     }
     this.#boots += 1
-    this.diedMs = Number.POSITIVE_INFINITY
     this.#world.trace(`server ${this.index} starts, boot ${this.#boots}, wall clock off by ${this.#wallOffsetMs} ms`)
     this.process = new SimProcess({
       index: this.index,
@@ -63,6 +61,7 @@ export class SimServer {
       },
       touched: (process) => this.#world.touched(process),
       changed: (process, change) => this.#world.changed(process, change),
+      ownChanged: (process, { topicKey }) => this.#world.invariants.onOwnChange(process, topicKey),
       spins: () => this.#world.violation(`I8 server ${this.index}: its timers fire again and again at one time`),
       uncaught: (process, error) => this.#world.uncaught(process, error),
     })
@@ -73,13 +72,14 @@ export class SimServer {
     const { process } = this
     if (process === undefined || !this.isUp) return
     this.#world.trace(`server ${this.index} ${how === 'reset' ? 'is killed' : 'falls silent'}`)
-    this.diedMs = this.#world.clock.monotonicMs()
+    this.#world.count('crashes')
     process.die(how)
     this.#world.serverDied(this, process, how)
   }
 
   pause(): void {
     this.#world.trace(`server ${this.index} is stopped`)
+    this.#world.count('pauses')
     this.process?.stop()
     this.#world.serverPaused(this)
   }

@@ -5,7 +5,7 @@ import type { SimClient } from './sim-client.ts'
 import type { SimProcess } from './sim-process.ts'
 import type { SimServer } from './sim-server.ts'
 import { summaryOf } from './summary.ts'
-import { World } from './world.ts'
+import { type Ordeal, World } from './world.ts'
 
 // One run: servers, their clients, and a story of faults, all from one seed.
 //
@@ -29,7 +29,7 @@ export interface RunResult {
 }
 
 /** What a run had to survive, and what it achieved. */
-export interface RunTotals {
+export interface RunTotals extends Readonly<Record<Ordeal, number>> {
   readonly delivered: number
   readonly held: number
   readonly refused: number
@@ -64,7 +64,7 @@ class Run {
     world.invariants.atEnd()
     const { delivered, held, refused } = world.messages
     const trace = world.log.wanted ? [...world.log.lines, ...summaryOf(world)] : []
-    const totals = { delivered, held, refused, simulatedMs: world.clock.monotonicMs(), convergedMs }
+    const totals = { ...world.ordeals, delivered, held, refused, simulatedMs: world.clock.monotonicMs(), convergedMs }
     return { violations: world.violations, trace, totals }
   }
 
@@ -111,11 +111,7 @@ class Run {
         else if (!session.streaming) client.resume(session)
       }
       if (client.sessions.length === 0) connectAnywhere(world, client)
-      const { newest } = client
-      if (newest === undefined) continue
-      for (const topic of client.wanted) {
-        if (!newest.session.topics.has(world.topicKeys[topic] as ByteKey)) client.join(newest, topic)
-      }
+      client.reconcile()
     }
   }
 

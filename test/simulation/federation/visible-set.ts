@@ -33,12 +33,16 @@ export class VisibleSet {
     else members.set(change.peer, change.record.record.seq)
   }
 
+  /** The last own peer may have left the topic: from then on nobody watches it, and nothing is told. */
+  onOwnChange(topicKey: ByteKey): void {
+    if (this.#process.domain.directory.memberCount(topicKey) === 0) this.#folded.delete(topicKey)
+  }
+
   /** After a step: the changes fold to what is shown. Of a topic that nobody watches nothing is told. */
   check(): void {
     for (const topicKey of this.#world.topicKeys) {
       const watched = this.#process.domain.directory.memberCount(topicKey) > 0
       if (watched !== this.#folded.has(topicKey)) this.#dirty = true
-      if (!watched) this.#folded.delete(topicKey)
     }
     if (!this.#dirty) return
     this.#dirty = false

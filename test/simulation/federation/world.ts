@@ -19,6 +19,9 @@ import { describeFrame, Trace } from './trace.ts'
 /** More of them add nothing to what went wrong. */
 const MAX_VIOLATIONS = 10
 
+/** What a run had to survive. */
+export type Ordeal = 'crashes' | 'pauses' | 'partitions' | 'brokenStreams' | 'snapshots' | 'passedOn' | 'epochBumps'
+
 /** Servers, clients and the network between them, on one clock, from one seed. */
 export class World {
   readonly clock = new SimClock(() => this.#afterEvent())
@@ -33,6 +36,15 @@ export class World {
   readonly rowKeys: readonly string[]
   readonly messages = new Messages()
   readonly violations: string[] = []
+  readonly ordeals: Record<Ordeal, number> = {
+    crashes: 0,
+    pauses: 0,
+    partitions: 0,
+    brokenStreams: 0,
+    snapshots: 0,
+    passedOn: 0,
+    epochBumps: 0,
+  }
   readonly log: Trace
   readonly invariants: Invariants
   /** Every session that was ever opened, by client. */
@@ -63,8 +75,10 @@ export class World {
       random: this.newRandom(),
       settings: this.settings.network,
       trace: (what) => this.trace(what),
+      onBroken: () => this.count('brokenStreams'),
       tap: (writing) => {
         this.#traceFrames(writing)
+        this.#countFrames(writing)
         this.invariants.onFrames(writing)
         return tamper(writing)
       },
@@ -94,11 +108,16 @@ export class World {
 
   setPaths(paths: readonly (readonly [number, number])[], open: boolean): void {
     this.trace(`${open ? 'open' : 'blocked'}: ${paths.map(([from, to]) => `${from}→${to}`).join(' ')}`)
+    if (!open) this.count('partitions')
     for (const [from, to] of paths) this.network.setPath(from, to, open)
   }
 
   trace(what: string): void {
     this.log.add(this.clock.monotonicMs(), what)
+  }
+
+  count(what: Ordeal): void {
+    this.ordeals[what] += 1
   }
 
   violation(what: string): void {
@@ -196,6 +215,15 @@ export class World {
     for (const process of touched) this.invariants.noteOwn(process)
     for (const process of touched) this.invariants.check(process)
     for (const message of this.#settled.splice(0)) this.invariants.onSettled(message)
+  }
+
+  #countFrames({ frames }: Writing): void {
+    for (const { frame } of frames) {
+      if (frame.case === 'rows' && frame.value.snapshot?.page === 0) this.count('snapshots')
+      else if (frame.case === 'envelopes') {
+        for (const { destination } of frame.value.envelopes) if (destination.length > 0) this.count('passedOn')
+      }
+    }
   }
 
   #traceFrames({ from, to, frames }: Writing): void {
