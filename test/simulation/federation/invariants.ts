@@ -153,8 +153,8 @@ export class Invariants {
     }
   }
 
-  /** I5, now: what is wrong with the view of each server, and of each client. */
-  differences(): string[] {
+  /** I5, now: what is wrong with the view of each server. */
+  differences(records: boolean): string[] {
     const expected = new Map<string, RowFact>()
     for (const { process, history } of this.#world.servers) {
       if (process?.state === 'dead') continue
@@ -164,7 +164,7 @@ export class Invariants {
       }
     }
     return this.#world.servers.flatMap(({ process }) => {
-      return process?.state === 'running' ? this.#visibleOf(process).differencesFrom(expected) : []
+      return process?.state === 'running' ? this.#visibleOf(process).differencesFrom(expected, records) : []
     })
   }
 

@@ -56,14 +56,14 @@ export class VisibleSet {
     this.#checkClients()
   }
 
-  /** I5: what this server sees, against who is where. */
-  differencesFrom(expected: ReadonlyMap<string, RowFact>): string[] {
+  /** I5: what this server sees, against who is where. `records`: also that each is shown with its newest record. */
+  differencesFrom(expected: ReadonlyMap<string, RowFact>, records: boolean): string[] {
     const found: string[] = []
     for (const topicKey of this.#world.topicKeys) {
       const shown = this.#shown(topicKey)
       for (const { peer, index } of this.#world.clients) {
         const seq = expected.get(rowKey(topicKey, peer))?.recordSeq
-        if (shown.get(peer) === seq) continue
+        if (shown.get(peer) === seq || (!records && shown.has(peer) && seq !== undefined)) continue
         const what = seq === undefined ? 'shows' : shown.has(peer) ? 'shows another record of' : 'does not show'
         const topic = this.#world.topicKeys.indexOf(topicKey)
         found.push(`server ${this.#process.index} ${what} client ${index} in topic ${topic}`)
