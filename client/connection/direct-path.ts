@@ -35,7 +35,7 @@ export type DirectState = 'off' | 'connecting' | 'open' | 'waiting'
 const BACKOFF = { initialMs: 1_000, maxMs: 10_000, floorMs: 200 }
 const QUICK_ATTEMPTS = 3
 /** After the quick attempts: networks change, but rarely, and most changes are told (see DirectPath.hurry). */
-const SLOW_RETRY = { initialMs: 120_000, maxMs: 900_000, floorMs: 60_000 }
+const SLOW_RETRY = { initialMs: 300_000, maxMs: 900_000, floorMs: 180_000 }
 /** A channel that held this long makes the count start over. */
 const STABLE_MS = 5_000
 
