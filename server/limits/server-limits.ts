@@ -103,8 +103,9 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   federationPauseGraceMs: 2_000,
   // 3 s of changes at the sustained rate of 5,000 a second.
   federationLogRows: 16_384,
-  // 1,000 rows of about 300 bytes are 300 KiB: three fit into one request of 1 MiB.
-  federationPageRows: 1_000,
+  // 100 rows of about 340 bytes are 34 KiB, 0.3 s on a line of 1 Mbit/s: Node reads nothing from a connection while one
+  // write to it is under way, so a larger one would keep out states and answers to pings.
+  federationPageRows: 100,
   federationCreditFrames: 256,
   federationHandshakeMs: 10_000,
   federationPingMs: 2_000,
