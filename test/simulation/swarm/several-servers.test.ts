@@ -4,6 +4,7 @@ import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { MemorySignalService } from '../../../client/testing/index.ts'
 import { drivenWorld, type TestPeer, type World } from './driven-world.ts'
+import { talk } from './talk.ts'
 
 /** The real SDK at two signaling servers at once, while one or the other is down, hangs, lies or drains. */
 let world: World
@@ -31,39 +32,6 @@ function departures(...peers: TestPeer[]): string[] {
   return peers.flatMap(({ log }) => log.filter((entry) => /^(leave|restart)/.test(entry)))
 }
 
-/** Talks on and on in both directions; `finish` waits for everything to arrive, each message once and in order. */
-function talk(a: TestPeer, b: TestPeer, everyMs = 100) {
-  const sends: Promise<unknown>[] = []
-  let count = 0
-  let longestMs = 0
-  let stopped = false
-  const say = (): void => {
-    if (stopped) return
-    const saidAtMs = world.clock.monotonicMs()
-    for (const { swarm } of [a, b]) {
-      sends.push(
-        swarm.send(`m${count}`).then(({ failed }) => {
-          if (failed.length > 0) throw failed[0]?.error
-          longestMs = Math.max(longestMs, world.clock.monotonicMs() - saidAtMs)
-        }),
-      )
-    }
-    count++
-    world.clock.schedule(everyMs, say)
-  }
-  say()
-  return {
-    /** The longest any message took to be acknowledged. */
-    async finish(): Promise<number> {
-      stopped = true
-      await world.settled(Promise.all(sends))
-      const expected = Array.from({ length: count }, (_, i) => `m${i}`)
-      expect([a.texts, b.texts]).toEqual([expected, expected])
-      return longestMs
-    },
-  }
-}
-
 describe.each([
   ['Subscribe and SendMessage', false],
   ['Exchange', true],
@@ -77,7 +45,7 @@ describe.each([
     const b = await joinAt(0, 1)
     const c = await joinAt(1)
     await world.until('connected', () => connected(a, b, c))
-    const talking = talk(a, b)
+    const talking = talk(world, a, b)
     await world.clock.advance(3_000)
     // What a and b tell each other, c is told too.
     expect(await talking.finish()).toBeLessThan(50)
@@ -129,7 +97,7 @@ describe.each([
     const a = await joinAt(0, 1)
     const b = await joinAt(0, 1)
     await world.until('connected', () => connected(a, b))
-    const talking = talk(a, b, 400)
+    const talking = talk(world, a, b, 400)
     for (let round = 0; round < 4; round++) {
       const victim = signaling(round % 2)
       victim.stop()
@@ -147,7 +115,7 @@ describe.each([
     const a = await joinAt(0, 1)
     const b = await joinAt(0, 1)
     await world.until('connected', () => connected(a, b))
-    const talking = talk(a, b, 400)
+    const talking = talk(world, a, b, 400)
     await world.clock.advance(1_000)
     signaling(0).freeze(true)
     await world.clock.advance(40_000)
@@ -227,7 +195,7 @@ describe('a server that lies beside one that does not', () => {
       const a = await joinAt(0, 1)
       const b = await joinAt(0, 1)
       await world.until('connected', () => connected(a, b), 15_000)
-      const talking = talk(a, b)
+      const talking = talk(world, a, b)
       await world.clock.advance(2_000)
       await talking.finish()
       expect(departures(a, b)).toEqual([])
@@ -273,7 +241,7 @@ describe('a draining server', () => {
     world = await drivenWorld({ servers: 2, federated, duplex: true })
     const peers = [await joinAt(0), await joinAt(0), await joinAt(0)]
     await world.until('connected', () => connected(...peers))
-    const talking = talk(peers[0] as TestPeer, peers[1] as TestPeer)
+    const talking = talk(world, peers[0] as TestPeer, peers[1] as TestPeer)
     const [, successor] = world.servers
     const startMs = world.clock.monotonicMs()
     signaling(0).drain(DEADLINE_MS, { origin: (successor as { origin: string }).origin, key: signaling(1).publicKey })
@@ -291,7 +259,7 @@ describe('a draining server', () => {
     world = await drivenWorld({ servers: 2 })
     const peers = [await joinAt(0, 1), await joinAt(0, 1)] as const
     await world.until('connected', () => connected(...peers))
-    const talking = talk(...peers)
+    const talking = talk(world, ...peers)
     signaling(0).drain(DEADLINE_MS)
     await world.clock.advance(DEADLINE_MS + 1_000)
     signaling(0).restart()
@@ -322,7 +290,7 @@ describe('a draining server', () => {
     await world.until('connected', () => connected(stays, moves))
     signaling(1).stop()
     signaling(0).drain(DEADLINE_MS, { origin: origins(1)[0] as string, key: signaling(1).publicKey })
-    const talking = talk(stays, moves)
+    const talking = talk(world, stays, moves)
     await world.clock.advance(DEADLINE_MS - 1_000)
     expect(await talking.finish()).toBeLessThan(500)
     signaling(0).restart()
