@@ -1,4 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { TokenBucket } from '@mesh/core'
 import { type Row, type Rows, RowsSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import type { TableView } from '../table/table-view.ts'
 import type { FrameBounds, OriginLog } from './origin-log.ts'
@@ -18,9 +19,12 @@ export interface CursorOptions extends FrameBounds {
   /** A number that no snapshot of this stream had. */
   readonly snapshotId: () => bigint
   readonly nowMs: () => number
-  /** Shortest time between the starts of two snapshots. */
+  /** Time for which one more snapshot may be started. */
   readonly snapshotIntervalMs: number
 }
+
+/** Snapshots that another server may cause at once; then one for every interval. */
+const SNAPSHOTS_AT_ONCE = 4
 
 type Place =
   | { readonly kind: 'idle' }
@@ -46,10 +50,13 @@ export class Cursor {
   readonly #options: CursorOptions
   #place: Place = { kind: 'idle' }
   #epoch = 0n
-  #nextSnapshotMs = 0
+  readonly #snapshots: TokenBucket
 
   constructor(options: CursorOptions) {
+    const { snapshotIntervalMs, nowMs } = options
     this.#options = options
+    const perSecond = 1_000 / snapshotIntervalMs
+    this.#snapshots = new TokenBucket({ perSecond, burst: SNAPSHOTS_AT_ONCE, clock: { monotonicMs: nowMs } })
   }
 
   /** Whether the other server is being brought up to date with more than what the log usually keeps. */
@@ -70,14 +77,15 @@ export class Cursor {
 
   /** When there is something to send that is not there now: the earliest start of a snapshot that is owed. */
   get dueMs(): number {
-    return this.#place.kind === 'owed' ? this.#nextSnapshotMs : Number.POSITIVE_INFINITY
+    if (this.#place.kind !== 'owed') return Number.POSITIVE_INFINITY
+    return this.#options.nowMs() + this.#snapshots.msUntil()
   }
 
   next(): Rows | undefined {
-    const { feed, nowMs } = this.#options
+    const { feed } = this.#options
     // A new epoch makes every position worthless; the other server hears of it, and pulls.
     if (this.#epoch !== feed.epoch) this.close()
-    if (this.#place.kind === 'owed' && nowMs() >= this.#nextSnapshotMs) this.#startSnapshot()
+    if (this.#place.kind === 'owed' && this.#snapshots.take()) this.#startSnapshot()
     if (this.#place.kind === 'snapshot') return this.#page(this.#place.snapshot, this.#place.page)
     return this.#place.kind === 'log' ? this.#entries(this.#place.seq) : undefined
   }
@@ -88,11 +96,10 @@ export class Cursor {
   }
 
   #startSnapshot(): void {
-    const { feed, snapshotId, nowMs, snapshotIntervalMs, maxRows, maxBytes } = this.#options
+    const { feed, snapshotId, maxRows, maxBytes } = this.#options
     const view = feed.view()
     const rowsPerPage = view.rowsPerPage(maxRows, maxBytes)
     const pageCount = Math.max(1, Math.ceil(view.rows / rowsPerPage))
-    this.#nextSnapshotMs = nowMs() + snapshotIntervalMs
     this.#place = {
       kind: 'snapshot',
       snapshot: { id: snapshotId(), seq: feed.log.head, view, rowsPerPage, pageCount },

@@ -22,6 +22,8 @@ export interface ReplicaOptions {
 
 /** Epochs that an origin may go through at once, and one more for every lease. It has one per start. */
 const EPOCHS_AT_ONCE = 8
+/** Snapshots that an origin may start at once, and one more for every state interval. */
+const SNAPSHOTS_AT_ONCE = 8
 /** Times in a row that a table may differ from its origin's digest, each answered with a new snapshot. */
 const MAX_MISMATCHES = 3
 /** Snapshots that may be under way at once: that many times something got lost on the way to the first. */
@@ -41,6 +43,7 @@ export class Replica {
   readonly #options: ReplicaOptions
   readonly #tables: LeasedTables
   readonly #epochs: TokenBucket
+  readonly #snapshots: TokenBucket
   #intake: SnapshotIntake | undefined
   #epoch = 0n
   #seq = 0n
@@ -59,6 +62,7 @@ export class Replica {
   /** Whether rows came since the last state. */
   #hasMoved = true
   #pulledAtMs = Number.NEGATIVE_INFINITY
+  #isPullAnswered = true
   #staleSinceMs: number | undefined
   #condemned: MeshError | undefined
 
@@ -66,8 +70,9 @@ export class Replica {
     const { visible, limits, nowMs } = options
     this.#options = options
     this.#tables = new LeasedTables({ visible, limits, nowMs })
-    const perSecond = 1_000 / limits.federationLeaseMs
-    this.#epochs = new TokenBucket({ perSecond, burst: EPOCHS_AT_ONCE, clock: { monotonicMs: nowMs } })
+    const clock = { monotonicMs: nowMs }
+    this.#epochs = new TokenBucket({ perSecond: 1_000 / limits.federationLeaseMs, burst: EPOCHS_AT_ONCE, clock })
+    this.#snapshots = new TokenBucket({ perSecond: 1_000 / limits.federationStateMs, burst: SNAPSHOTS_AT_ONCE, clock })
   }
 
   get origin(): ByteKey {
@@ -111,6 +116,7 @@ export class Replica {
     this.#hasMoved = true
     this.#staleSinceMs = undefined
     this.#pulledAtMs = this.#options.nowMs()
+    this.#isPullAnswered = false
   }
 
   /** The stream ended. Whether the origin is alive is decided by its lease, not here. */
@@ -237,7 +243,7 @@ export class Replica {
     for (let i = Number(this.#seq + 1n - fromSeq); i < rows.length; i++) {
       this.#options.rows.apply(table, rows[i] as Rows['rows'][number])
       this.#seq += 1n
-      this.#hasMoved = true
+      this.#moved()
       this.#compareDigest()
     }
   }
@@ -251,7 +257,7 @@ export class Replica {
     }
     if (intake === undefined || verdict !== 'next') return
     for (const row of rows.rows) this.#options.rows.add(intake.table, row)
-    this.#hasMoved = true
+    this.#moved()
     if (intake.isComplete) this.#swap(intake)
   }
 
@@ -261,6 +267,7 @@ export class Replica {
     if (this.#intake?.id === page.snapshotId) return this.#intake
     if (page.page > 0 || page.snapshotId === this.#lastSnapshotId) return undefined
     if (this.#awaitedSnapshots === 0) throw invalid('nobody asked for a snapshot')
+    if (!this.#snapshots.take()) throw new MeshError(ErrorReason.LIMIT_EXCEEDED, 'snapshots come too fast')
     if (rows.toSeq < this.#seq) throw backwards(`the snapshot is of seq ${rows.toSeq}, and ${this.#seq} was reached`)
     this.#dropIntake()
     this.#awaitedSnapshots -= 1
@@ -297,19 +304,26 @@ export class Replica {
     this.#needsSnapshot = true
   }
 
+  #moved(): void {
+    this.#hasMoved = true
+    this.#isPullAnswered = true
+  }
+
   /** What follows from a new state or new rows. */
   #settle(): void {
     if (this.#needsSnapshot && this.#intake === undefined) this.#pull()
     this.#tables.reached(this.#seq)
   }
 
-  /** Asks for what is missing; not again before it can have come, and never for two snapshots within a state interval. */
+  /** Asks for what is missing: at once when the last Pull was answered, else not before the answer can have come. */
   #pull(): void {
     const { limits, nowMs, pull } = this.#options
     const { federationStateMs, federationLeaseMs } = limits
-    const waitMs = this.#hasMoved ? federationStateMs : Math.max(federationStateMs, federationLeaseMs / 3)
+    const patienceMs = this.#needsSnapshot ? federationStateMs : 0
+    const waitMs = this.#isPullAnswered ? patienceMs : Math.max(federationStateMs, federationLeaseMs / 3)
     if (nowMs() < this.#pulledAtMs + waitMs) return
     this.#pulledAtMs = nowMs()
+    this.#isPullAnswered = false
     this.#dropIntake()
     this.#awaitedSnapshots = Math.min(this.#awaitedSnapshots + 1, MAX_AWAITED_SNAPSHOTS)
     pull(this.#epoch, this.position.seq)
