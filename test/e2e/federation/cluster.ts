@@ -37,6 +37,7 @@ export class ClusterServer {
   readonly #folder: string
   readonly #launcher: readonly string[]
   #process: MeshProcess | undefined
+  #isCrashed = false
   /** Logs of former processes; the current one's are in its own. */
   #log = ''
 
@@ -54,10 +55,19 @@ export class ClusterServer {
     return this.#log + (this.#process?.stderr ?? '')
   }
 
+  /** Whether a process of it ended that nobody had asked to. */
+  get isCrashed(): boolean {
+    return this.#isCrashed
+  }
+
   async start(): Promise<void> {
     const env = { MESH_HOME: this.#folder, MESH_SERVER: '', MESH_DEBUG: '' }
-    this.#process = new MeshProcess(this.#args, env, this.#launcher)
-    await within(START_MS, `server ${this.index} to listen`, this.#process.event('listening'))
+    const started = new MeshProcess(this.#args, env, this.#launcher)
+    this.#process = started
+    void started.exited.then(() => {
+      if (this.#process === started) this.#isCrashed = true
+    })
+    await within(START_MS, `server ${this.index} to listen`, started.event('listening'))
   }
 
   /** Ends without a word, and loses all it held. */
@@ -89,10 +99,10 @@ export class ClusterServer {
   async #end(signal: NodeJS.Signals): Promise<number> {
     const ending = this.#process
     if (ending === undefined) return 0
+    this.#process = undefined
     ending.kill(signal)
     const code = await ending.exited
-    this.#log = this.log
-    this.#process = undefined
+    this.#log += ending.stderr
     return code
   }
 }
@@ -159,6 +169,20 @@ export class Cluster {
     }
     const logs = this.servers.map(({ index, log }) => `server ${index}:\n${log}`).join('\n')
     throw new Error(`the servers did not converge within ${limitMs} ms: ${String(last)}\n${logs}`)
+  }
+
+  /** Resolves when a server has given a stream to another one up, or has both again; with the time it took. */
+  async connection(from: number, to: number, wanted: 'lost' | 'up', limitMs = 30_000): Promise<number> {
+    const startedMs = performance.now()
+    for (;;) {
+      const { neighbours } = await this.server(from).view()
+      const neighbour = neighbours.find(({ key }) => key === this.server(to).key)
+      if ((neighbour?.directory === true && neighbour.messages) === (wanted === 'up'))
+        return performance.now() - startedMs
+      if (performance.now() - startedMs > limitMs)
+        throw new Error(`from ${from} to ${to} not ${wanted} in ${limitMs} ms`)
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+    }
   }
 
   /** Idempotent. */

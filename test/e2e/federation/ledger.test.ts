@@ -44,9 +44,16 @@ describe('the ledger', () => {
     ledger.received('m', 'b', 30)
     ledger.received('m', 'c', 30)
     expect(ledger.verdict().twice).toEqual([
-      'm from a to b: sent 10, delivered Infinity, received 20, 30',
+      'm from a to b: sent 10, unknown Infinity, received 20, 30',
       'c received m, which nobody sent to it',
     ])
+  })
+
+  test('counts apart what came again in another session of the recipient', () => {
+    ledger.sent('m', 'a', 'b', 10)
+    ledger.received('m', 'b', 20, 'first')
+    ledger.received('m', 'b', 30, 'second')
+    expect(ledger.verdict()).toMatchObject({ twice: [], again: 1 })
   })
 
   test('counts what overtook an earlier message of the same sender to the same recipient', () => {

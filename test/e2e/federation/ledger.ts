@@ -12,6 +12,8 @@ interface MessageEntry {
   reason: string
   settledMs: number
   readonly receivedMs: number[]
+  /** The recipient's session of each. */
+  readonly receivedIn: string[]
 }
 
 interface Departure {
@@ -36,7 +38,13 @@ export interface LedgerVerdict {
   readonly lost: readonly string[]
   /** The same, but the recipient's session died with its server at that moment: it was on its stream, and the stream was cut. */
   readonly cutOff: number
+  /** Received twice in one session. */
   readonly twice: readonly string[]
+  /**
+   * Received again in another session: the server of the first one died before its receipt had left, and servers keep
+   * nothing. Clients drop these by id; the SDK does.
+   */
+  readonly again: number
   /** Received before an earlier message of the same sender. */
   readonly overtaken: number
   /** Peers said to have left that had not. */
@@ -74,6 +82,7 @@ export class Ledger {
       reason: '',
       settledMs: Number.POSITIVE_INFINITY,
       receivedMs: [],
+      receivedIn: [],
     })
   }
 
@@ -85,10 +94,15 @@ export class Ledger {
     entry.settledMs = atMs
   }
 
-  received(id: string, by: string, atMs: number): void {
+  /** `session`: which of the recipient's sessions it came in. */
+  received(id: string, by: string, atMs: number, session = ''): void {
     const entry = this.#messages.get(id)
-    if (entry?.to === by) entry.receivedMs.push(atMs)
-    else this.#unannounced.push({ id, by })
+    if (entry?.to !== by) {
+      this.#unannounced.push({ id, by })
+      return
+    }
+    entry.receivedMs.push(atMs)
+    entry.receivedIn.push(session)
   }
 
   sessionLost(peer: string, fromMs: number, toMs: number): void {
@@ -170,10 +184,13 @@ export class Ledger {
     const lost: string[] = []
     const twice: string[] = []
     let cutOff = 0
+    let again = 0
     for (const entry of this.#messages.values()) {
       outcomes[entry.outcome]++
       if (entry.outcome === 'refused') refusals[entry.reason] = (refusals[entry.reason] ?? 0) + 1
-      if (entry.receivedMs.length > 1) twice.push(this.#describe(entry))
+      const sessions = new Set(entry.receivedIn).size
+      if (entry.receivedIn.length > sessions) twice.push(this.#describe(entry))
+      if (sessions > 1) again++
       if (entry.outcome !== 'delivered' || entry.receivedMs.length > 0) continue
       if (this.#wasCutOff(entry)) cutOff++
       else lost.push(this.#describe(entry))
@@ -187,6 +204,7 @@ export class Ledger {
       lost,
       cutOff,
       twice,
+      again,
       overtaken: this.#overtaken(),
       falseDepartures: falseDepartures.map(
         ({ observer, subject, reason, atMs }) =>
@@ -224,9 +242,9 @@ export class Ledger {
     return count
   }
 
-  #describe({ id, from, to, sentMs, settledMs, receivedMs }: MessageEntry): string {
+  #describe({ id, from, to, sentMs, outcome, settledMs, receivedMs }: MessageEntry): string {
     const received = receivedMs.map((atMs) => Math.round(atMs)).join(', ') || 'never'
-    return `${id} from ${from} to ${to}: sent ${Math.round(sentMs)}, delivered ${Math.round(settledMs)}, received ${received}`
+    return `${id} from ${from} to ${to}: sent ${Math.round(sentMs)}, ${outcome} ${Math.round(settledMs)}, received ${received}`
   }
 }
 

@@ -5,6 +5,7 @@ import { ErrorDetailSchema } from '@mesh/protocol/mesh/signal/v1/error_pb'
 import { MembershipRecordSchema, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import {
   DepartureReason,
+  type Envelope,
   type Event,
   type ExchangeRequestSchema,
   type MembersEvent,
@@ -204,8 +205,13 @@ export class SignalPeer {
 
   #take({ cursor, event }: Event): void {
     if (cursor > this.#cursor) this.#cursor = cursor
-    if (event.case === 'message') this.#options.ledger.received(toHex(event.value.id), this.name, performance.now())
+    if (event.case === 'message') this.#receive(event.value)
     else if (event.case === 'members') this.#takeMembers(event.value)
+  }
+
+  #receive({ id }: Envelope): void {
+    const session = toHex(this.#seat?.sessionId ?? new Uint8Array())
+    this.#options.ledger.received(toHex(id), this.name, performance.now(), session)
   }
 
   #takeMembers({ joined, updated, left }: MembersEvent): void {
