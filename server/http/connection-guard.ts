@@ -1,6 +1,7 @@
-import { constants, type ServerHttp2Session } from 'node:http2'
+import type { ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '@mesh/core'
+import { Http2Liveness } from '../http2-liveness.ts'
 import type { ServerLimits } from '../limits/server-limits.ts'
 import { isHttp2, type NodeRequest, type NodeResponse } from './request.ts'
 
@@ -58,21 +59,7 @@ export class ConnectionGuard {
     connection.session = session
     this.#bySession.set(session, connection)
     const { http2PingMs, deadAfterMs } = this.#limits
-    let answeredMs = this.#clock.monotonicMs()
-    let timer: Timer
-    const ping = (): void => {
-      if (session.destroyed || session.closed) return
-      if (this.#clock.monotonicMs() - answeredMs >= deadAfterMs) {
-        session.destroy(undefined, constants.NGHTTP2_NO_ERROR)
-        return
-      }
-      session.ping((error) => {
-        if (error === null) answeredMs = this.#clock.monotonicMs()
-      })
-      timer = this.#clock.schedule(http2PingMs, ping)
-    }
-    timer = this.#clock.schedule(http2PingMs, ping)
-    session.once('close', () => timer.cancel())
+    new Http2Liveness(session, { clock: this.#clock, pingMs: http2PingMs, deadAfterMs })
   }
 
   /** The connection a request came by; counts the request until its response is closed. */

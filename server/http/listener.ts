@@ -3,6 +3,7 @@ import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
 import { type AddressInfo, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import type { Clock } from '@mesh/core'
+import { MAX_OUTSTANDING_PINGS } from '../http2-liveness.ts'
 import type { ServerLimits } from '../limits/server-limits.ts'
 import { ConnectionGuard, type GuardedConnection } from './connection-guard.ts'
 import { sniffProtocol } from './preface.ts'
@@ -159,7 +160,7 @@ function http2Server({ limits, handler }: ListenerOptions): Http2Server {
         enableConnectProtocol: false,
       },
       maxHeaderListPairs: 64,
-      maxOutstandingPings: 4,
+      maxOutstandingPings: MAX_OUTSTANDING_PINGS,
       // Rapid reset: streams that a client opens and resets at once cost the server work and the client none.
       streamResetBurst: limits.http2ResetBurst,
       streamResetRate: limits.http2ResetsPerSecond,

@@ -9,5 +9,11 @@ export function resetAfterEnd(response: NodeResponse): void {
   if (!('stream' in response)) return
   const { stream } = response
   // The response answers 'wantTrailers' with its trailers, if it has any; they are on their way a turn later.
-  stream.once('wantTrailers', () => setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR)))
+  stream.once('wantTrailers', () =>
+    setImmediate(() => {
+      stream.close(constants.NGHTTP2_NO_ERROR)
+      // What came and was not read is dropped: a stream waits for its reader, and with it the connection.
+      stream.resume()
+    }),
+  )
 }

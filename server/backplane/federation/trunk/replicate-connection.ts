@@ -1,7 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { type Clock, ErrorReason, MeshError } from '@mesh/core'
+import { Http2Liveness, MAX_OUTSTANDING_PINGS } from '../../../http2-liveness.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
-import { Http2Liveness } from './http2-liveness.ts'
 
 export interface ReplicateConnectionOptions {
   readonly clock: Clock
@@ -14,6 +14,11 @@ export interface ReplicateConnectionOptions {
 
 /** 8 MiB for the stream and the connection: 200 MB/s on a line of 40 ms, where the default of 64 KiB would allow 1.6. */
 export const WINDOW_BYTES = 8 * 1_024 * 1_024
+
+/** A ping and the time for its answer. */
+export function pingsBetweenServers({ federationPingMs }: ServerLimits): { pingMs: number; deadAfterMs: number } {
+  return { pingMs: federationPingMs, deadAfterMs: 2 * federationPingMs }
+}
 
 /**
  * One HTTP/2 connection for one call, as Connect wants to have it managed. Connect's own manager shares a connection among
@@ -71,6 +76,7 @@ export class ReplicateConnection {
       }
       const session = connect(this.authority, {
         settings: { initialWindowSize: WINDOW_BYTES, enablePush: false },
+        maxOutstandingPings: MAX_OUTSTANDING_PINGS,
         ...(ca === undefined ? {} : { ca }),
       })
       this.#session = session
@@ -82,7 +88,7 @@ export class ReplicateConnection {
       })
       session.once('connect', () => {
         session.setLocalWindowSize(WINDOW_BYTES)
-        this.#liveness = new Http2Liveness(session, { clock, pingMs: limits.federationPingMs })
+        this.#liveness = new Http2Liveness(session, { clock, ...pingsBetweenServers(limits) })
         resolve(session)
       })
     })

@@ -102,11 +102,16 @@ export class LoopbackServer {
   }
 }
 
-/** A line that can go silent, as when somebody pulls the plug: bytes that come are dropped, and nobody is told. */
+/** How long a slow line carries at once, in seconds. */
+const SLICE_S = 0.01
+
+/** A line that can be slow, and that can go silent, as when somebody pulls the plug: bytes that come are dropped, and nobody is told. */
 export class Relay {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #silent = false
+  /** Bytes per second towards the server. */
+  #rate = Number.POSITIVE_INFINITY
 
   private constructor(server: Server) {
     this.#server = server
@@ -119,11 +124,16 @@ export class Relay {
       const far = relay.#keep(new Socket())
       relay.#keep(near)
       far.connect(port(), '127.0.0.1')
-      relay.#pass(near, far)
-      relay.#pass(far, near)
+      relay.#pass(near, far, () => relay.#rate)
+      relay.#pass(far, near, () => Number.POSITIVE_INFINITY)
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return Object.assign(relay, { port: (server.address() as { port: number }).port })
+  }
+
+  /** From now on the way to the server takes its time; the way back is as fast as ever. */
+  slow(bytesPerSecond: number): void {
+    this.#rate = bytesPerSecond
   }
 
   silence(): void {
@@ -147,9 +157,17 @@ export class Relay {
     return socket
   }
 
-  #pass(from: Socket, to: Socket): void {
-    from.on('data', (bytes) => {
-      if (!this.#silent) to.write(bytes)
+  #pass(from: Socket, to: Socket, rate: () => number): void {
+    from.on('data', async (bytes: Buffer) => {
+      if (this.#silent) return
+      const step = Math.min(bytes.length, Math.ceil(rate() * SLICE_S))
+      if (step === bytes.length) return void to.write(bytes)
+      from.pause()
+      for (let at = 0; at < bytes.length; at += step) {
+        to.write(bytes.subarray(at, at + step))
+        await new Promise((resolve) => setTimeout(resolve, 1_000 * SLICE_S))
+      }
+      from.resume()
     })
     from.on('close', () => {
       if (!this.#silent) to.destroy()

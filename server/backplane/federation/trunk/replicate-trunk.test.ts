@@ -153,6 +153,23 @@ describe('two servers on real connections', () => {
   })
 })
 
+test('a table that fills a slow line for many pings does not make either side take the other for dead', async () => {
+  let target = 0
+  const relay = await Relay.to(() => target)
+  closing.push(() => relay.close())
+  const options = { limits: { federationPingMs: 50 }, relayPorts: [relay.port] }
+  const servers = await pair(options, (high) => {
+    target = high.port
+    return `http://127.0.0.1:${relay.port}`
+  })
+  const { low, high } = servers
+  await eventually(bothUp(servers))
+  relay.slow(300_000)
+  low.test.send(keys.high, ...[1, 2, 3, 4].map(() => rowsFrame(100, 1_000)))
+  await eventually(() => high.test.directory.received.length === 4)
+  expect([low.test.directory.events, high.test.directory.events]).toEqual([['up'], ['up']])
+})
+
 test('a call to a server that does not answer as one fails as unreachable', async () => {
   const trunk = new ReplicateTrunk({ limits: resolveLimits(), clock: systemClock })
   const raw = new RawServer(keys.low)
@@ -269,6 +286,10 @@ describe('a stranger on the wire', () => {
       limit: 'federation_max_request_bytes',
     })
     expect(high.test.directory.errors).toEqual([ErrorReason.LIMIT_EXCEEDED])
+    // Before the pings of the server find out.
+    const closedMs = performance.now()
+    await eventually(() => high.listener.guard.size === 0)
+    expect(performance.now() - closedMs).toBeLessThan(2_000)
   })
 
   test('that says nothing is cut, and its connection with it', async () => {

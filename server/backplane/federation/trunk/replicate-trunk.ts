@@ -12,10 +12,10 @@ import {
   ReplicateResponseSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { ErrorDetailSchema } from '@mesh/protocol/mesh/signal/v1/error_pb'
+import { Http2Liveness } from '../../../http2-liveness.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
-import { Http2Liveness } from './http2-liveness.ts'
 import { MessageOutbox } from './message-outbox.ts'
-import { ReplicateConnection, WINDOW_BYTES } from './replicate-connection.ts'
+import { pingsBetweenServers, ReplicateConnection, WINDOW_BYTES } from './replicate-connection.ts'
 import type { ServerAddress, StreamEvents, Trunk, TrunkStream } from './trunk.ts'
 
 export interface ReplicateTrunkOptions {
@@ -132,9 +132,10 @@ export class ReplicateTrunk implements Trunk {
   /** What a stranger does not get: room for as much as the line holds, and pings of its own. */
   #widen(session: ServerHttp2Session): Http2Liveness | undefined {
     if (session.destroyed) return undefined
+    const { clock, limits } = this.#options
     session.settings({ initialWindowSize: WINDOW_BYTES })
     session.setLocalWindowSize(WINDOW_BYTES)
-    return new Http2Liveness(session, { clock: this.#options.clock, pingMs: this.#options.limits.federationPingMs })
+    return new Http2Liveness(session, { clock, ...pingsBetweenServers(limits) })
   }
 }
 

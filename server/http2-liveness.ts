@@ -3,9 +3,16 @@ import type { Clock, Timer } from '@mesh/core'
 
 export interface Http2LivenessOptions {
   readonly clock: Clock
-  /** Interval of the pings, and how long an answer may take: a dead connection is closed after twice that. */
   readonly pingMs: number
+  /** A connection on which nothing came for this long is closed. */
+  readonly deadAfterMs: number
 }
+
+/**
+ * Pings that may wait for their answers: each is a sign of life for the other side, whose answer may itself be stuck behind
+ * what it sends. 128 every 2 s are the four minutes that 12 MiB of buffers take at 50 kB/s. An option of the connection.
+ */
+export const MAX_OUTSTANDING_PINGS = 128
 
 /** After this process was paused, what came meanwhile is read before anybody is judged. */
 const SECOND_LOOK_MS = 50
@@ -21,14 +28,13 @@ export class Http2Liveness {
   #timer: Timer
   #bytesRead = 0
   #heardMs: number
-  #waiting = false
   #rttMs: number | undefined
 
   constructor(session: Http2Session, options: Http2LivenessOptions) {
     this.#options = options
     this.#session = session
     this.#heardMs = options.clock.monotonicMs()
-    this.#timer = options.clock.schedule(0, () => this.#tick())
+    this.#timer = options.clock.schedule(options.pingMs, () => this.#tick())
     session.once('close', () => this.#timer.cancel())
   }
 
@@ -38,36 +44,34 @@ export class Http2Liveness {
   }
 
   #tick(): void {
-    const { clock, pingMs } = this.#options
-    if (this.#session.destroyed) return
-    this.#ping()
-    this.#timer = clock.schedule(pingMs, () => {
-      if (!this.#isSilent()) return this.#tick()
-      this.#timer = clock.schedule(SECOND_LOOK_MS, () => {
-        if (this.#isSilent()) this.#session.destroy()
-        else this.#tick()
-      })
+    if (!this.#isSilent()) {
+      this.#ping()
+      return
+    }
+    this.#timer = this.#options.clock.schedule(SECOND_LOOK_MS, () => {
+      if (this.#isSilent()) this.#session.destroy()
+      else this.#ping()
     })
   }
 
   #ping(): void {
-    if (this.#waiting) return
-    this.#waiting = this.#session.ping((error, durationMs) => {
-      this.#waiting = false
+    const { clock, pingMs } = this.#options
+    this.#timer = clock.schedule(pingMs, () => this.#tick())
+    this.#session.ping((error, durationMs) => {
       if (error !== null) return
       this.#rttMs = durationMs
-      this.#heardMs = this.#options.clock.monotonicMs()
+      this.#heardMs = clock.monotonicMs()
     })
   }
 
   #isSilent(): boolean {
     if (this.#session.destroyed) return true
-    const { clock, pingMs } = this.#options
+    const { clock, deadAfterMs } = this.#options
     const { bytesRead = 0 } = this.#session.socket
     if (bytesRead !== this.#bytesRead) {
       this.#bytesRead = bytesRead
       this.#heardMs = clock.monotonicMs()
     }
-    return clock.monotonicMs() - this.#heardMs >= 2 * pingMs
+    return clock.monotonicMs() - this.#heardMs >= deadAfterMs
   }
 }

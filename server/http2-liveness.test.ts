@@ -32,20 +32,20 @@ class FakeSession extends EventEmitter {
 function alive(): { clock: VirtualClock; session: FakeSession; liveness: Http2Liveness } {
   const clock = new VirtualClock()
   const session = new FakeSession()
-  const liveness = new Http2Liveness(session as unknown as Http2Session, { clock, pingMs: 2_000 })
+  const liveness = new Http2Liveness(session as unknown as Http2Session, { clock, pingMs: 2_000, deadAfterMs: 4_000 })
   return { clock, session, liveness }
 }
 
 describe('a connection', () => {
-  test('is pinged at once and every interval, for as long as it answers', async () => {
+  test('is pinged every interval, for as long as it answers', async () => {
     const { clock, session, liveness } = alive()
     await clock.advance(60_000)
-    expect(session.pings).toBe(31)
+    expect(session.pings).toBe(30)
     expect(liveness.rttMs).toBe(7)
     expect(session.destroyed).toBe(false)
   })
 
-  test('is closed when nothing came for two intervals', async () => {
+  test('is closed when nothing came for too long', async () => {
     const { clock, session } = alive()
     await clock.advance(3_000)
     session.answers = false
@@ -64,7 +64,8 @@ describe('a connection', () => {
       await clock.advance(1_000)
     }
     expect(session.destroyed).toBe(false)
-    expect(session.pings).toBe(1)
+    // The other side may be as deaf, and then lives by these.
+    expect(session.pings).toBe(30)
   })
 
   test('is looked at twice after a pause of this process: what came meanwhile has yet to be read', async () => {
