@@ -6,7 +6,9 @@ export const DEFAULT_SERVER = 'mesh://localhost:4600'
 
 /** Where a party meets. */
 export interface PartyAddress {
-  /** Origin of the server, "http://localhost:4600". */
+  /** Origins of the servers, "http://localhost:4600". */
+  readonly origins: readonly string[]
+  /** The same, for people. */
   readonly origin: string
   readonly party: PartyInput
   /** For people: "our-party", "key 3f2a…". */
@@ -37,10 +39,10 @@ export function parsePartyAddress(text: string, { server, environmentServer }: P
 }
 
 function readAddress(text: string): PartyAddress {
-  const { origin, party } = parseMeshAddress(text)
+  const { origins, party } = parseMeshAddress(text)
   if (party === undefined)
     throw new UsageError(`"${text}" names a server but no party`, `Add one: ${text.replace(/\/$/, '')}/our-party`)
-  return { origin, party, label: partyLabel(party) }
+  return { origins, origin: origins.join(', '), party, label: partyLabel(party) }
 }
 
 function serverBase(server: string): string {

@@ -16,7 +16,7 @@ export const PARTY_OPTIONS: OptionTable = {
   server: {
     value: 'address',
     group: GROUP,
-    meaning: 'server for a party given by name',
+    meaning: 'server for a party given by name, or several: mesh://a.example,b.example',
     fallback: `$MESH_SERVER, or ${DEFAULT_SERVER}`,
   },
   'server-key': { value: 'hex', group: GROUP, meaning: 'refuse any server but the one with this public key' },
@@ -84,7 +84,7 @@ export async function joinParty(context: CommandContext, options: JoinPartyOptio
 function openClient(input: Input, address: PartyAddress, identity: string): Promise<MeshClient> {
   const serverKey = input.key('server-key')
   return createClient({
-    servers: address.origin,
+    servers: address.origins,
     identity: input.text('identity') ?? identity,
     ...(serverKey && { serverKey }),
     ...(input.flag('relay-only') && { rtc: null }),

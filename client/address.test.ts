@@ -1,6 +1,6 @@
 import { ErrorReason, formatPeerId, generateSigningKey, MeshError, openParty, toHex } from '@mesh/core'
 import { describe, expect, it } from 'vitest'
-import { parseMeshAddress, resolveParty, serverOrigin } from './address.ts'
+import { parseMeshAddress, resolveParty, serverOrigins } from './address.ts'
 
 const HEX = 'ab'.repeat(32)
 const BYTES = new Uint8Array(32).fill(0xab)
@@ -42,7 +42,15 @@ describe('parseMeshAddress', () => {
     [`mesh://mesh.example/key/${HEX.toUpperCase()}`, 'https://mesh.example', BYTES],
     [`mesh://mesh.example/topic/${HEX}`, 'https://mesh.example', { topic: BYTES }],
   ])('reads %s', (text, origin, party) => {
-    expect(parseMeshAddress(text)).toEqual({ origin, party })
+    expect(parseMeshAddress(text)).toEqual({ origins: [origin], party })
+  })
+
+  it('reads several servers, each once', () => {
+    const { origins, party } = parseMeshAddress('mesh://a.example,localhost,B.example:8443,a.example:443/p')
+    expect(origins).toEqual(['https://a.example', 'http://localhost:4600', 'https://b.example:8443'])
+    expect(party).toBe('p')
+    expect(refusal(() => parseMeshAddress('mesh://a.example,/p'))).toContain('has no valid host and port')
+    expect(refusal(() => parseMeshAddress('mesh://a.example,me@b.example/p'))).toContain('holds credentials')
   })
 
   it.each([
@@ -73,14 +81,21 @@ describe('parseMeshAddress', () => {
   })
 })
 
-describe('serverOrigin', () => {
+describe('serverOrigins', () => {
   it.each([
-    ['mesh://localhost', 'http://localhost:4600'],
-    ['https://mesh.example/', 'https://mesh.example'],
-  ])('reads %s', (text, origin) => expect(serverOrigin(text)).toBe(origin))
+    ['one', 'mesh://localhost', ['http://localhost:4600']],
+    ['one with a slash', 'https://mesh.example/', ['https://mesh.example']],
+    ['several', ['mesh://a.example', 'https://b.example'], ['https://a.example', 'https://b.example']],
+    ['several in one address', 'mesh://a.example,b.example', ['https://a.example', 'https://b.example']],
+    ['one named twice', ['mesh://a.example', 'https://A.example:443/'], ['https://a.example']],
+  ])('reads %s', (_what, servers, origins) => expect(serverOrigins(servers)).toEqual(origins))
 
-  it('refuses an address that names a party', () => {
-    expect(refusal(() => serverOrigin('mesh://mesh.example/p'))).toContain('names a party')
+  it('refuses an address that names a party, none at all, and more than eight', () => {
+    expect(refusal(() => serverOrigins('mesh://mesh.example/p'))).toContain('names a party')
+    const nine = Array.from({ length: 9 }, (_, i) => `mesh://s${i}`)
+    for (const servers of [[], nine]) {
+      expect(() => serverOrigins(servers)).toThrow(expect.objectContaining({ reason: ErrorReason.CONFIGURATION }))
+    }
   })
 })
 

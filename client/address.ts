@@ -11,9 +11,9 @@ export type PartyInput =
   | Party
 
 export interface MeshAddress {
-  /** Origin of the signaling server, for example "https://mesh.example". */
-  readonly origin: string
-  /** Name, public key or topic from the path; undefined when the address names a server only. */
+  /** Origins of the signaling servers, for example "https://mesh.example": at least one, each once. */
+  readonly origins: readonly string[]
+  /** Name, public key or topic from the path; undefined when the address names servers only. */
   readonly party: PartyInput | undefined
 }
 
@@ -25,7 +25,7 @@ function invalid(text: string, why: string, cause?: unknown): MeshError {
 }
 
 /**
- * Reads `mesh://host[:port]/party`.
+ * Reads `mesh://host[:port]/party`, or with several servers `mesh://host[:port],host[:port]/party`.
  *
  * `mesh://` means TLS, except for loopback hosts, where it means plaintext and port 4600. `mesh+http://` and `mesh+https://`
  * (or plain `http://`, `https://`) say it explicitly. The path is a party name, `key/<64 hex>` for a party public key, or
@@ -34,7 +34,12 @@ function invalid(text: string, why: string, cause?: unknown): MeshError {
 export function parseMeshAddress(text: string): MeshAddress {
   const match = /^(mesh|mesh\+https?|https?):\/\/([^/?#]+)(?:\/([^?#]*))?$/.exec(text)
   if (!match) throw invalid(text, 'is not of the form mesh://host[:port]/party')
-  const [, scheme = '', authority = '', path = ''] = match
+  const [, scheme = '', authorities = '', path = ''] = match
+  const origins = new Set(authorities.split(',').map((authority) => originOf(text, scheme, authority)))
+  return { origins: [...origins], party: path === '' ? undefined : parsePath(text, path) }
+}
+
+function originOf(text: string, scheme: string, authority: string): string {
   if (authority.includes('@')) throw invalid(text, 'holds credentials; an address carries only host and port')
   const host = authority.replace(/:\d+$/, '').toLowerCase()
   const loopback = isLoopbackHost(host)
@@ -46,7 +51,7 @@ export function parseMeshAddress(text: string): MeshAddress {
     throw invalid(text, 'has no valid host and port', cause)
   }
   if (scheme === 'mesh' && loopback && url.port === '' && !/:\d+$/.test(authority)) url.port = DEFAULT_LOOPBACK_PORT
-  return { origin: url.origin, party: path === '' ? undefined : parsePath(text, path) }
+  return url.origin
 }
 
 /** True for names of this machine itself; an IPv6 address is in brackets. */
@@ -85,19 +90,21 @@ export async function resolveParty(input: PartyInput): Promise<Party> {
 /** Each of them has its part in every message and every membership: more would cost more than they can be worth. */
 const MAX_SERVERS = 8
 
-/** The origins of the servers an application gives, each once. Throws ADDRESS_INVALID, or CONFIGURATION without any or above 8. */
+/**
+ * The origins of the servers an application gives: each an origin, or a mesh address without a party. Throws ADDRESS_INVALID, or
+ * CONFIGURATION when there is none, or more than 8.
+ */
 export function serverOrigins(servers: string | readonly string[]): string[] {
   const texts = typeof servers === 'string' ? [servers] : servers
-  const origins = [...new Set(texts.map(serverOrigin))]
+  const origins = [...new Set(texts.flatMap(originsOfServer))]
   if (origins.length > 0 && origins.length <= MAX_SERVERS) return origins
   const problem = origins.length === 0 ? 'no signaling server is given' : 'too many signaling servers are given'
   const facts = { limit: 'servers', limitValue: MAX_SERVERS, value: origins.length }
   throw new MeshError(ErrorReason.CONFIGURATION, `${problem}; it takes 1 to ${MAX_SERVERS}`, facts)
 }
 
-/** Normalises one server as given by an application: an origin, or a mesh address without a party. */
-export function serverOrigin(text: string): string {
-  const { origin, party } = parseMeshAddress(text.replace(/\/$/, ''))
+function originsOfServer(text: string): readonly string[] {
+  const { origins, party } = parseMeshAddress(text.replace(/\/$/, ''))
   if (party !== undefined) throw invalid(text, 'names a party where only a server is expected')
-  return origin
+  return origins
 }

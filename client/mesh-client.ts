@@ -14,7 +14,7 @@ import type { SwarmOptions } from './swarm/swarm-options.ts'
 
 export interface ClientOptions {
   /**
-   * The signaling server, or several (at most 8): each an origin, or a mesh address without a party. The client joins and sends
+   * The signaling server, or several (at most 8): origins, or mesh addresses without a party. The client joins and sends
    * at all of them, so a peer is found while it shares one server with it, and nothing is noticed of one that is down. Servers
    * that belong together and servers that know nothing of each other do equally well.
    */
@@ -244,15 +244,15 @@ function pins(serverKey: ClientOptions['serverKey']): readonly Uint8Array[] | un
   return serverKey instanceof Uint8Array ? [serverKey] : serverKey
 }
 
-function fromAddress(address: string): { servers: string; party: PartyInput } {
-  const { origin, party } = parseMeshAddress(address)
+function fromAddress(address: string): { servers: readonly string[]; party: PartyInput } {
+  const { origins, party } = parseMeshAddress(address)
   if (party === undefined) {
     throw new MeshError(
       ErrorReason.ADDRESS_INVALID,
       `address "${address}" names no party; add one: mesh://host/our-party`,
     )
   }
-  return { servers: origin, party }
+  return { servers: origins, party }
 }
 
 function chooseIdentity(platform: Platform, identity: string | SigningKey): Promise<Identity> {
