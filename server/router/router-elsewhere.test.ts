@@ -252,6 +252,18 @@ describe('what a session leaves unread', () => {
     expect(elsewhere.sent).toMatchObject([{ ttlMs: 15_000 }])
   })
 
+  test('waits for a peer whose lease ran out, and is delivered once when it comes back here and so does the message', async () => {
+    const { receive, clock, open, join } = setUp()
+    const id = sessionBytes(7)
+    receive({ id, ttlMs: 30_000 })
+    await clock.advance(15_000)
+    const back = open(2, 2n)
+    join(back)
+    const reader = new TestReader(back)
+    expect(receive({ id, ttlMs: 10_000 })).toBe('held')
+    expect(payloads(reader)).toEqual([1])
+  })
+
   test('is sent again when the way was crowded, all of it together', async () => {
     const { receive, show, elsewhere, clock, router } = setUp()
     for (let i = 0; i < 5; i++) receive({ ttlMs: 10_000 })

@@ -103,7 +103,10 @@ export class Router implements EnvelopeTaker {
   /** A session joined a topic: what was held for it there is delivered. */
   onJoin(session: Session, topicKey: ByteKey): void {
     for (const held of this.#inboxes.fetch(session.peer, topicKey)) {
-      if (held.toSession === '' || held.toSession === session.key) session.deliver(held.bytes, ttlStamp(held.ttlMs))
+      if (held.toSession !== '' && held.toSession !== session.key) continue
+      if (!session.deliver(held.bytes, ttlStamp(held.ttlMs))) continue
+      // It may come again, from a server that got no answer, and it may have been elsewhere before.
+      this.#options.sessions.sentIdsOf(held.from).set(held.idKey, fateIn(session))
     }
   }
 
