@@ -48,6 +48,7 @@ interface Behaviour {
   admits?: () => Promise<boolean>
   joined?: boolean
   relay?: RelayUse
+  allowsDirect?: () => boolean
 }
 
 function swarm(number: number, behaviour: Behaviour = {}): TopicHandle {
@@ -62,6 +63,7 @@ function swarm(number: number, behaviour: Behaviour = {}): TopicHandle {
     self: () => (behaviour.joined === false ? undefined : ({ record: OWN.signed } as HandshakeSelf)),
     verify: behaviour.verify ?? (async () => THEIRS),
     relay: behaviour.relay ?? 'fallback',
+    allowsDirect: () => behaviour.allowsDirect?.() ?? true,
     accepts: () => behaviour.accepts ?? true,
   } as unknown as TopicHandle
   handles.set(handle.name, handle)
@@ -259,7 +261,12 @@ describe('attachments', () => {
       allowed.push(attachments.allowDirect)
     }
     attachments.detach(open.name)
-    expect([...allowed, attachments.allowDirect]).toEqual([false, true, false])
+    let allowsDirect = false
+    theirAttach(swarm(3, { allowsDirect: () => allowsDirect }))
+    await rest()
+    allowed.push(attachments.allowDirect)
+    allowsDirect = true
+    expect([...allowed, attachments.allowDirect]).toEqual([false, true, false, true])
   })
 
   it('keep frames and channels in order while evidence is checked', async () => {

@@ -57,7 +57,10 @@ export class Attachments {
 
   /** Whether a topic on the link may go by a direct path. */
   get allowDirect(): boolean {
-    return [...this.#topics.values()].some(({ handle, sent, accepted }) => sent && accepted && handle.relay !== 'only')
+    const { peerKey } = this.#options
+    return [...this.#topics.values()].some(({ handle, sent, accepted }) => {
+      return sent && accepted && handle.relay !== 'only' && handle.allowsDirect(peerKey)
+    })
   }
 
   /** The link is over: nothing is attached from now on, whatever is still being checked. Gives the topics that were. */

@@ -360,8 +360,9 @@ describe('direct path that is not always allowed', () => {
     path.enable()
     await clock.advance(0)
     expect([log(), path.state]).toEqual([[], 'off'])
+    path.reconsider()
     factory = rtc
-    path.enable()
+    path.reconsider()
     path.enable()
     await clock.advance(0)
     expect(log()).toEqual([first])

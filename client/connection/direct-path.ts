@@ -79,9 +79,11 @@ export class DirectPath {
     else if (wasEnabled) this.#request()
   }
 
-  /** A topic is off the link: if it was the last that allows a direct path, this side gives that up. */
+  /** Whether a direct path is allowed may have changed: this side gives it up, or tries for one. */
   reconsider(): void {
-    if (this.#closed || !this.#possible || this.#options.factory()) return
+    const possible = this.#options.factory() !== undefined
+    if (this.#closed || !this.#enabled || possible === this.#possible) return
+    if (possible) return this.enable()
     this.#possible = false
     const error = unavailable()
     if (this.#attempt) this.#signal({ case: 'failure', value: error.toDetail() })

@@ -29,6 +29,8 @@ export interface TopicHandle {
   verify(record: SignedRecord): Promise<VerifiedRecord>
   /** What the servers list of the peer: one record for each of its sessions, the one to reach it by first. */
   records(peerKey: Uint8Array): readonly VerifiedRecord[]
+  /** Whether the application allows a direct path with that peer, in a swarm that does. */
+  allowsDirect(peerKey: Uint8Array): boolean
   /** Whether the swarm has room for a link the other side asks for. */
   accepts(record: VerifiedRecord): boolean
   /** The peer is admitted on this link: channels may open, both ways. `directOnly`: and carry data on the direct path only. */

@@ -1,6 +1,7 @@
 import { ErrorReason, MeshError } from '@mesh/core'
 import type { MessageData } from './message.ts'
-import { asleep, type Peer, type SendOptions } from './peer.ts'
+import type { Peer, SendOptions } from './peer.ts'
+import { asleep } from './presence.ts'
 
 /** How a broadcast went. */
 export interface SendReport {

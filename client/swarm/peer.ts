@@ -10,7 +10,7 @@ import { Emitter, throwLater } from './emitter.ts'
 import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
 import type { PeerEvents, PeerPath } from './peer-events.ts'
-import { type PeerPresence, Presence } from './presence.ts'
+import { asleep, type PeerPresence, Presence } from './presence.ts'
 import { askPeer } from './requests.ts'
 
 export interface SendOptions {
@@ -60,6 +60,7 @@ export class Peer {
   #attached = false
   /** Data goes by the direct path only. */
   #directOnly = false
+  #directAllowed = true
   #lastPath: PeerPath = 'none'
   #gone: MeshError | undefined
   #messages: LinkChannel | undefined
@@ -110,6 +111,20 @@ export class Peer {
   get path(): PeerPath {
     const path = (this.#attached && this.#connection?.path) || 'none'
     return path === 'relay' && this.#directOnly ? 'none' : path
+  }
+
+  /** Whether a direct path with this peer is allowed, which it is unless `allowDirect` said otherwise. */
+  get directAllowed(): boolean {
+    return this.#directAllowed
+  }
+
+  /**
+   * Forbids a direct path with this peer, and gives up the one there is; or allows it again, and tries at once. Meanwhile messages
+   * go through the server, or wait where the swarm's `relay` is 'never'. Another swarm that shares the link may hold on to it.
+   */
+  allowDirect(allowed: boolean): void {
+    this.#directAllowed = allowed
+    this.#connection?.linked?.direct.reconsider()
   }
 
   get connection(): 'idle' | 'calling' | 'linked' {
@@ -278,9 +293,4 @@ export class Peer {
       new MeshError(ErrorReason.LINK_TIMEOUT, message, { retryable: true })
     )
   }
-}
-
-/** The error of what is not sent because the peer is away. */
-export function asleep(id: string): MeshError {
-  return new MeshError(ErrorReason.PEER_ASLEEP, `${id} does not answer; it may be asleep`, { retryable: true })
 }

@@ -53,3 +53,8 @@ export class Presence {
     if (this.#unreachableSinceMs !== undefined) this.#unreachableSinceMs = nowMs
   }
 }
+
+/** The error of what is not sent because the peer is away. */
+export function asleep(id: string): MeshError {
+  return new MeshError(ErrorReason.PEER_ASLEEP, `${id} does not answer; it may be asleep`, { retryable: true })
+}

@@ -208,6 +208,7 @@ export class Swarm {
       topic: party.topic,
       admission: options.admission ?? partyAdmission(party),
       relay: options.relay ?? 'fallback',
+      allowsDirect: (peerKey) => this.#roster.known.get(formatPeerId(peerKey))?.directAllowed ?? true,
       self: () => this.homes.self,
       verify: (record) => {
         const kind = MembershipKind.JOIN

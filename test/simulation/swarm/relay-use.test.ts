@@ -148,3 +148,30 @@ describe("relay: 'never'", () => {
     expect([a.swarm.peers.size, b.swarm.peers.size]).toEqual([0, 0])
   })
 })
+
+describe('peer.allowDirect', () => {
+  it.each([0, 1])(
+    'cuts the direct path of one peer and lets it come back, whichever side says so: %s',
+    async (side) => {
+      const a = await world.join('party')
+      const b = await world.join('party')
+      const c = await world.join('party')
+      const all = (path: PeerPath) =>
+        connected(a, b, c) &&
+        a.swarm.peers.get(b.swarm.id)?.path === path &&
+        b.swarm.peers.get(a.swarm.id)?.path === path
+      await world.until('direct', () => all('direct'))
+      const [own, theirs] = side === 0 ? [a, b] : [b, a]
+      const peer = own.swarm.peers.get(theirs.swarm.id)
+      peer?.allowDirect(false)
+      const sent = peer?.send('by the server')
+      await world.until('relayed', () => all('relay'), 1_000)
+      await world.settled(sent ?? Promise.resolve())
+      await world.clock.advance(600_000)
+      expect([all('relay'), peer?.directAllowed, theirs.texts]).toEqual([true, false, ['by the server']])
+      expect(c.swarm.peers.get(a.swarm.id)?.path).toBe('direct')
+      peer?.allowDirect(true)
+      await world.until('direct again', () => all('direct'), 2_000)
+    },
+  )
+})
