@@ -26,6 +26,7 @@ export const verbs = new Map([
   ['test:pack', testPack],
   ['test:long', testLong],
   ['sim', source('test/simulation/seeds/main.ts')],
+  ['sim:mutations', source('test/simulation/seeds/mutations-main.ts')],
   ['test:federation', testFederation],
   ['generate', tool('buf', ['generate'])],
   ['format', formatAll],

@@ -41,6 +41,19 @@ const FAULTS: Readonly<Record<keyof FaultRates, Fault>> = {
   },
   crash: (world, random) => crash(world, random, 'reset'),
   silentCrash: (world, random) => crash(world, random, 'silence'),
+  crashLoop: (world, random) => {
+    const server = running(world, random)
+    server?.crash('reset')
+    // Each process lives just long enough to meet what an earlier one left behind.
+    for (let i = 0, atMs = 0; i < 5; i++) {
+      atMs += 20 + random.uniform() * 400
+      world.clock.schedule(atMs, () => {
+        if (world.faultsOver) return
+        server?.crash(random.uniform() < 0.5 ? 'reset' : 'silence')
+        server?.start()
+      })
+    }
+  },
   pause: (world, random) => {
     const server = running(world, random)
     if (server === undefined) return

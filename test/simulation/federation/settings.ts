@@ -11,6 +11,7 @@ export interface FaultRates {
   readonly isolation: number
   readonly crash: number
   readonly silentCrash: number
+  readonly crashLoop: number
   readonly pause: number
   readonly flap: number
   readonly wallStep: number
@@ -26,6 +27,8 @@ export interface Settings {
   readonly faults: FaultRates
   /** Share of frames that are lost and replaced, or moved, while there are faults. */
   readonly tamperRate: number
+  /** Share of frames whose rows are not all there. */
+  readonly lostRowRate: number
   /** How long clients act and faults happen. */
   readonly durationMs: number
   /** Mean time between two actions of one client. */
@@ -42,6 +45,7 @@ const NO_FAULTS: FaultRates = {
   isolation: 0,
   crash: 0,
   silentCrash: 0,
+  crashLoop: 0,
   pause: 0,
   flap: 0,
   wallStep: 0,
@@ -66,6 +70,7 @@ export function drawSettings(seed: number, random: Random): Settings {
     },
     faults: drawFaults(draw),
     tamperRate: draw.chance(0.25) ? draw.of([0.01, 0.1]) : 0,
+    lostRowRate: draw.chance(0.06) ? 0.1 : 0,
     durationMs: draw.between(8_000, 40_000),
     actionMs: draw.of([500, 1_500, 4_000]),
     messageShare: draw.of([0.2, 0.5, 0.8]),

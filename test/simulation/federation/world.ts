@@ -69,7 +69,10 @@ export class World {
     this.topicKeys = this.topics.map(byteKey)
     this.serverKeys = range(serverCount).map((index) => standInPublicKey(index, 0x50))
     this.invariants = new Invariants(this)
-    const tamper = tampering(this.newRandom(), () => (this.faultsOver ? 0 : tamperRate))
+    const tamper = tampering(this.newRandom(), {
+      frames: () => (this.faultsOver ? 0 : tamperRate),
+      rows: () => (this.faultsOver ? 0 : this.settings.lostRowRate),
+    })
     this.network = new SimNetwork({
       clock: this.clock,
       random: this.newRandom(),
