@@ -7,6 +7,7 @@ import type { CallLane } from '../http/front-door.ts'
 import { meterBody } from '../http/metered-body.ts'
 import { declaredBytes, isHttp2, type NodeRequest, type NodeResponse, pathOf } from '../http/request.ts'
 import { resetAfterEnd } from '../http/reset-after-end.ts'
+import { inPieces } from '../http2-pieces.ts'
 import { callKey } from './call-context.ts'
 import { connectError } from './errors.ts'
 import type { SignalCore } from './operations/signal-core.ts'
@@ -70,7 +71,9 @@ async function serve(
     const contextValues = createContextValues().set(callKey, call)
     const universal = universalRequestFromNodeRequest(request, response, undefined, contextValues)
     const body = asConnectErrors(meterBody(universal.body as AsyncIterable<Uint8Array>, meter, onViolation))
-    await universalResponseToNodeResponse(await handler({ ...universal, body }), response)
+    const answer = await handler({ ...universal, body })
+    const pieces = meter.endless && answer.body !== undefined ? { body: inPieces(answer.body) } : {}
+    await universalResponseToNodeResponse({ ...answer, ...pieces }, response)
   } catch {
     // The client went away, or the response failed half way: the handler has seen it, and the transport is useless now.
     response.destroy()

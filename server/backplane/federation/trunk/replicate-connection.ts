@@ -1,6 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { type Clock, ErrorReason, MeshError } from '@mesh/core'
 import { Http2Liveness, MAX_OUTSTANDING_PINGS } from '../../../http2-liveness.ts'
+import { piecesOf } from '../../../http2-pieces.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
 
 export interface ReplicateConnectionOptions {
@@ -55,6 +56,7 @@ export class ReplicateConnection {
     const stream = session.request({ ...headers, ':method': method, ':path': path }, options)
     // Connect adds its own listener a turn later.
     stream.on('error', () => {})
+    writeInPieces(stream)
     return stream
   }
 
@@ -87,10 +89,30 @@ export class ReplicateConnection {
         onClose()
       })
       session.once('connect', () => {
+        // Somebody who answers after this side gave up is still announced.
+        if (session.destroyed) return
         session.setLocalWindowSize(WINDOW_BYTES)
         this.#liveness = new Http2Liveness(session, { clock, ...pingsBetweenServers(limits) })
         resolve(session)
       })
     })
   }
+}
+
+type Write = (chunk: Uint8Array, encoding: unknown, done: (error?: Error | null) => void) => boolean
+
+/** Connect writes a message as one chunk, and the next when that was taken: the same, in pieces. */
+function writeInPieces(stream: ClientHttp2Stream): void {
+  const write = stream.write.bind(stream) as Write
+  const inPieces: Write = (chunk, encoding, done) => {
+    const pieces = piecesOf(chunk)
+    const next = (error?: Error | null): void => {
+      const piece = pieces.next()
+      if (error || piece.done === true) done(error)
+      else write(piece.value, encoding, next)
+    }
+    next()
+    return true
+  }
+  stream.write = inPieces as typeof stream.write
 }

@@ -157,7 +157,8 @@ test('a table that fills a slow line for many pings does not make either side ta
   let target = 0
   const relay = await Relay.to(() => target)
   closing.push(() => relay.close())
-  const options = { limits: { federationPingMs: 50 }, relayPorts: [relay.port] }
+  const limits = { federationPingMs: 100 }
+  const options = { limits, relayPorts: [relay.port] }
   const servers = await pair(options, (high) => {
     target = high.port
     return `http://127.0.0.1:${relay.port}`
