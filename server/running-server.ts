@@ -152,10 +152,10 @@ export class RunningServer {
     this.#health.set('not-serving')
     this.#drainDeadlineMs = clock.monotonicMs() + drainMs
     const closed = this.#listener.stopAccepting()
-    this.#announceDrain(drainMs)
     const cutAll = (): void => this.#listener.destroyConnections()
     // The last notice and the closing of connections fit into the deadline too.
     const streamEndMs = Math.min(limits.streamEndMs, drainMs / 2)
+    this.#announceDrain(drainMs - streamEndMs)
     await this.#streamsFinish(drainMs - streamEndMs, signal)
     const ending = { notice: NoticeKind.DRAINING, error: draining(limits.takeoverMs) }
     for (const session of this.#domain.sessions) session.endStreams(ending)
@@ -227,11 +227,12 @@ export class RunningServer {
     return Math.max(1, this.#drainDeadlineMs - this.#options.clock.monotonicMs())
   }
 
-  #announceDrain(drainMs: number): void {
+  /** `deadlineMs`: until streams are ended. */
+  #announceDrain(deadlineMs: number): void {
     const kind = NoticeKind.DRAINING
     const { successor, successorKey } = this.#options
-    const detail = draining(drainMs).toDetail()
-    const value = { kind, deadlineMs: drainMs, successor, successorKey, detail }
+    const detail = draining(deadlineMs).toDetail()
+    const value = { kind, deadlineMs, successor, successorKey, detail }
     const body = encodeEventBody({ case: 'notice', value })
     for (const session of this.#domain.sessions) session.notify(kind, body)
   }

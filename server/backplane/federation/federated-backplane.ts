@@ -7,7 +7,15 @@ import type { MemoryDirectory } from '../../directory/memory-directory.ts'
 import type { ServerLimits } from '../../limits/server-limits.ts'
 import type { FederationStatus, OriginStatus } from '../../ops/federation-status.ts'
 import type { Logger } from '../../ops/log.ts'
-import type { Arrival, Backplane, Departure, EnvelopeTaker, MembersView, RemoteDelivery, RoutedEnvelope } from '../backplane.ts'
+import type {
+  Arrival,
+  Backplane,
+  Departure,
+  EnvelopeTaker,
+  MembersView,
+  RemoteDelivery,
+  RoutedEnvelope,
+} from '../backplane.ts'
 import { LocalBackplane } from '../local-backplane.ts'
 import type { FederationChannel } from './channel.ts'
 import type { FederationOptions } from './federation-options.ts'

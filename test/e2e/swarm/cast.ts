@@ -56,8 +56,13 @@ export class Cast {
     return `mesh://${new URL(origin).host}/${party}`
   }
 
-  async nodePeer(party: string, seed: string = randomSeed(), origin: string = this.origin): Promise<E2ePeer> {
-    const child = fork(join(HERE, 'node-peer.ts'), [this.address(party, origin), seed], { execArgv: NODE_ARGS })
+  nodePeer(party: string, seed?: string, origin?: string): Promise<E2ePeer> {
+    return this.nodePeerAt(this.address(party, origin), seed)
+  }
+
+  /** `address`: of a party, at one server or several. */
+  async nodePeerAt(address: string, seed: string = randomSeed()): Promise<E2ePeer> {
+    const child = fork(join(HERE, 'node-peer.ts'), [address, seed], { execArgv: NODE_ARGS })
     this.#children.add(child)
     await messageOf(child)
     let calls = 0
@@ -88,7 +93,11 @@ export class Cast {
   }
 
   /** A peer in a page; pages of one cast share a browser profile, as tabs do. Without a seed it uses its stored identity. */
-  async pagePeer(party: string, seed?: string, origin: string = this.origin): Promise<E2ePeer> {
+  pagePeer(party: string, seed?: string, origin?: string): Promise<E2ePeer> {
+    return this.pagePeerAt(this.address(party, origin), seed)
+  }
+
+  async pagePeerAt(address: string, seed?: string): Promise<E2ePeer> {
     const site = await this.#openSite()
     this.#browser ??= await launchChromium()
     const context = this.#browser.contexts()[0] ?? (await this.#browser.newContext())
@@ -96,10 +105,7 @@ export class Cast {
     page.on('pageerror', (error) => this.pageErrors.push(String(error)))
     await page.goto(site)
     await page.waitForFunction(() => 'peer' in globalThis)
-    const id = await page.evaluate(
-      ([address, key]) => peer.join(address as string, key),
-      [this.address(party, origin), seed],
-    )
+    const id = await page.evaluate(([where, key]) => peer.join(where as string, key), [address, seed])
     return pagePeerOn(page, id, await context.newCDPSession(page))
   }
 

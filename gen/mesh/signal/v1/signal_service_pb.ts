@@ -867,7 +867,8 @@ export const NoticeKind = {
   UNSPECIFIED: 0,
 
   /**
-   * The server stops at `deadline_ms` from now; move to `successor` if given.
+   * The server ends its streams at `deadline_ms` from now; move to `successor`
+   * if given.
    * A client joins there before it lets this session go, so that nobody sees
    * it leave, and waits a random part of the time first, so that not all
    * clients come at once.
