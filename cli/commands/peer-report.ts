@@ -13,6 +13,7 @@ export function reportPeers(swarm: Swarm, output: Output, clock: Clock): void {
   swarm.on('join', (peer) => report.join(peer))
   swarm.on('leave', (peer) => report.leave(peer))
   swarm.on('path', (peer) => report.path(peer))
+  swarm.on('presence', (peer) => report.presence(peer))
   swarm.on('status', (status) => {
     if (status === 'closed') report.stop()
     if (status === 'reconnecting') {
@@ -61,6 +62,13 @@ class PeerReport {
         this.#clock.schedule(LOST_AFTER_MS, () => this.#tell(peer)),
       )
     else if (!silent || peer.path === 'direct') this.#tell(peer)
+  }
+
+  presence(peer: Peer): void {
+    const { style } = this.#output
+    const what = peer.presence === 'away' ? 'does not answer; it may be asleep' : 'is back'
+    const text = `${style.dim('·')} ${peerLabel(peer, style)} ${style.dim(what)}`
+    this.#output.event('presence', { peer: peer.id, presence: peer.presence }, text)
   }
 
   stop(): void {

@@ -65,6 +65,10 @@ function describe(event: ResidentEvent): { sign: string; colour: Colour; text: s
       return { sign: '+', colour: 'green', text: `joined   ${event.id}` }
     case 'leave':
       return { sign: '-', colour: 'red', text: 'left' }
+    case 'away':
+      return { sign: '~', colour: 'yellow', text: 'is away' }
+    case 'online':
+      return { sign: '~', colour: 'green', text: 'is back' }
     case 'restart':
       return { sign: '+', colour: 'green', text: 'is back after a restart' }
     case 'path':

@@ -24,7 +24,7 @@ const WORDS: Partial<Record<ErrorReason, string>> = {
   [ErrorReason.NO_CANDIDATES]: 'No network address was found to connect from.',
   [ErrorReason.ICE_FAILED]: 'The two networks do not let a direct connection through.',
   [ErrorReason.DTLS_FAILED]: 'Something between the two disturbs the direct connection.',
-  [ErrorReason.RTC_UNAVAILABLE]: 'WebRTC is not available, so everything goes through the server.',
+  [ErrorReason.RTC_UNAVAILABLE]: 'WebRTC is not available or not allowed, so everything goes through the server.',
 }
 
 /** One or two sentences for a person. */

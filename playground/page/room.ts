@@ -16,6 +16,7 @@ import { displayName, encodeProfile } from '../peer/profile.ts'
 import { explain } from './explain.ts'
 import { NeighbourWatch } from './neighbour-watch.ts'
 import type { PartyLink } from './party-link.ts'
+import { tellPaths } from './path-notices.ts'
 import { type Author, type MessageEntry, Timeline } from './timeline.ts'
 import { IncomingTransfer, OutgoingTransfer } from './transfer.ts'
 
@@ -161,6 +162,7 @@ export class Room {
   #listen(swarm: Swarm): void {
     const { changed } = this.#options
     tellNeighbours(swarm)
+    tellPaths(swarm, (text) => this.tell(text))
     swarm.on('join', (peer) => {
       this.tell(`Connected to ${displayName(peer)}`)
       this.#neighbours.update(swarm)
@@ -175,6 +177,7 @@ export class Room {
       changed()
     })
     swarm.on('update', changed)
+    swarm.on('presence', changed)
     swarm.on('status', (status) => {
       if (status === 'closed' && !this.#leave.signal.aborted) this.#failure ??= 'The party was left.'
       changed()

@@ -1,6 +1,7 @@
 import { ErrorReason, MeshError } from '@mesh/client'
 import { describe, expect, test } from 'vitest'
 import { avatarPattern } from './avatar-pattern.ts'
+import { describeConnection } from './connection-words.ts'
 import { explain } from './explain.ts'
 import { describeDelivery } from './view/entry-view.ts'
 import { describeStatus } from './view/header-view.ts'
@@ -17,6 +18,20 @@ describe('an error', () => {
 
   test('of any kind is told', () => {
     expect(explain(new TypeError('x is not a function'))).toContain('x is not a function')
+  })
+})
+
+describe('a connection', () => {
+  const NOW = 1_000_000_000
+
+  test.each([
+    [{ path: 'direct', presence: 'online', rttMs: 7, lastSeenMs: NOW }, 'direct', 'direct', '7 ms'],
+    [{ path: 'relay', presence: 'online', rttMs: undefined, lastSeenMs: NOW }, 'through the server', 'relay', '–'],
+    [{ path: 'none', presence: 'online', rttMs: 7, lastSeenMs: NOW }, 'reconnecting', 'none', ''],
+    [{ path: 'none', presence: 'away', rttMs: 7, lastSeenMs: NOW - 95_000 }, 'away', 'away', 'seen 1 min ago'],
+    [{ path: 'relay', presence: 'away', rttMs: 7, lastSeenMs: NOW - 40_000 }, 'away', 'away', 'seen 40 s ago'],
+  ] as const)('%j is told as "%s"', (peer, words, tone, aside) => {
+    expect(describeConnection(peer, NOW)).toEqual({ words, tone, aside })
   })
 })
 

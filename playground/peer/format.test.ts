@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { count, formatBytes, formatDuration, formatRtt, shortChecksum } from './format.ts'
+import { count, formatAgo, formatBytes, formatDuration, formatRtt, shortChecksum } from './format.ts'
 import { shortId } from './short-id.ts'
 
 describe('bytes', () => {
@@ -16,6 +16,20 @@ describe('bytes', () => {
     [7_000_000_000_000_000, '7000 TB'],
   ])('%i are shown as %s', (bytes, text) => {
     expect(formatBytes(bytes)).toBe(text)
+  })
+})
+
+describe('a time in the past', () => {
+  test.each([
+    [-50, 'just now'],
+    [4_999, 'just now'],
+    [5_000, '5 s ago'],
+    [59_999, '59 s ago'],
+    [60_000, '1 min ago'],
+    [3_599_999, '59 min ago'],
+    [7_300_000, '2 h ago'],
+  ])('of %i ms is shown as %s', (ms, text) => {
+    expect(formatAgo(ms)).toBe(text)
   })
 })
 

@@ -29,6 +29,13 @@ export function formatDuration(ms: number): string {
   return h > 0 ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`
 }
 
+/** "just now", "40 s ago", "12 min ago", "3 h ago". */
+export function formatAgo(ms: number): string {
+  if (ms < 5_000) return 'just now'
+  if (ms < 60_000) return `${Math.floor(ms / 1_000)} s ago`
+  return ms < 3_600_000 ? `${Math.floor(ms / 60_000)} min ago` : `${Math.floor(ms / 3_600_000)} h ago`
+}
+
 /** "ab12cd34…9f00": the ends of a checksum, for comparing by eye. */
 export function shortChecksum(hex: string): string {
   return hex.length <= 16 ? hex : `${hex.slice(0, 8)}…${hex.slice(-4)}`

@@ -7,7 +7,7 @@ interface AboutPeer {
 /** What the resident saw, for whoever watches it. */
 export type ResidentEvent = AboutPeer &
   (
-    | { readonly kind: 'join' | 'leave' | 'restart' }
+    | { readonly kind: 'join' | 'leave' | 'restart' | 'away' | 'online' }
     | { readonly kind: 'path'; readonly path: 'none' | 'relay' | 'direct'; readonly rttMs: number | undefined }
     | { readonly kind: 'message'; readonly text: string }
     | {

@@ -37,6 +37,7 @@ export class Resident {
       this.#greet(peer)
     })
     swarm.on('path', (peer) => this.#onPath(peer))
+    swarm.on('presence', (peer) => this.#tell(peer, { kind: peer.presence }))
     swarm.on('message', (message) => this.#onMessage(message))
     swarm.on('channel', (channel) => void this.#onChannel(channel))
     tellNeighbours(swarm)

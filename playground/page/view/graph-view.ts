@@ -1,6 +1,6 @@
 import type { Peer } from '@mesh/client'
-import { formatRtt } from '../../peer/format.ts'
 import { displayName } from '../../peer/profile.ts'
+import { describeConnection } from '../connection-words.ts'
 import { chordPath, layoutGraph, type Point } from '../graph-layout.ts'
 import { avatarGroup } from './avatar.ts'
 import { element, setAttributes, setText, svgElement } from './element.ts'
@@ -133,8 +133,9 @@ export class GraphView {
         const now = this.#state?.room.activityOf(peer.id) ?? 0
         if (activity !== undefined && now > activity) line.animate(PULSE, PULSE_MS)
         activity = now
-        setAttributes(node, { class: `link path-${peer.path}` })
-        const words = peer.path === 'none' ? '…' : formatRtt(peer.rttMs)
+        const { tone, aside } = describeConnection(peer, Date.now())
+        setAttributes(node, { class: `link path-${tone}` })
+        const words = tone === 'away' ? 'away' : aside || '…'
         setText(text, words)
         const width = words.length * 6.6 + 14
         setAttributes(ground, { x: -width / 2, width })
@@ -159,6 +160,7 @@ export class GraphView {
       update: (next) => {
         peer = next
         setText(name, cut(displayName(peer)))
+        node.classList.toggle('away', peer.presence === 'away')
         node.classList.toggle('selected', this.#state?.selectedId === peer.id)
         this.#placed.push(() => {
           const point = this.#motion.at(peer.id)
@@ -190,7 +192,7 @@ function chordsOf({ peers, neighbours }: PageState['room']): Chord[] {
 function describe(peers: readonly Peer[]): string {
   if (peers.length === 0) return 'The swarm: you, and nobody else yet'
   const paths = { direct: 'directly', relay: 'through the server', none: 'not at the moment' }
-  const links = peers.map((peer) => `${displayName(peer)} ${paths[peer.path]}`)
+  const links = peers.map((peer) => `${displayName(peer)} ${peer.presence === 'away' ? '(away)' : paths[peer.path]}`)
   return `The swarm: you are connected to ${links.join(', ')}`
 }
 

@@ -1,8 +1,9 @@
 import type { Diagnosis, Peer } from '@mesh/client'
 import { count, formatRtt } from '../../peer/format.ts'
+import { directButtonWords } from '../connection-words.ts'
 import { explain } from '../explain.ts'
 import { copyButton } from './copy-button.ts'
-import { element, setText } from './element.ts'
+import { button, element, setText } from './element.ts'
 
 type Row = readonly [term: string, words: string]
 
@@ -12,11 +13,13 @@ export class PeerDetails {
   readonly #id = element('code', { class: 'full-id' })
   readonly #rows = element('dl')
   readonly #advice = element('ul', { class: 'advice' })
+  readonly #direct: HTMLButtonElement
   #peer: Peer | undefined
 
   constructor() {
     const id = element('div', { class: 'details-id' }, this.#id, copyButton('Copy id', () => this.#peer?.id ?? '').node)
-    this.node.append(id, this.#rows, this.#advice)
+    this.#direct = button('', { class: 'quiet' }, () => this.#toggleDirect())
+    this.node.append(id, element('div', { class: 'details-actions' }, this.#direct), this.#rows, this.#advice)
   }
 
   /** Shows a peer, or hides. Called again and again, it keeps the facts current. */
@@ -25,9 +28,19 @@ export class PeerDetails {
     this.node.hidden = peer === undefined
     if (!peer) return
     setText(this.#id, peer.id)
+    setText(this.#direct, directButtonWords(peer.directAllowed))
+    this.#direct.setAttribute('aria-pressed', String(!peer.directAllowed))
     void peer.diagnose().then((diagnosis) => {
       if (this.#peer === peer) this.#show(diagnosis)
     })
+  }
+
+  /** As if something between the two began to block it, or stopped to: messages go on through the server meanwhile. */
+  #toggleDirect(): void {
+    const peer = this.#peer
+    if (!peer) return
+    peer.allowDirect(!peer.directAllowed)
+    this.update(peer)
   }
 
   #show(diagnosis: Diagnosis): void {
@@ -54,7 +67,7 @@ const CONNECTION_WORDS = {
 } as const
 const PATH_WORDS = { direct: 'direct (WebRTC)', relay: 'through the server', none: 'none' } as const
 const DIRECT_WORDS = {
-  off: 'not tried',
+  off: 'off',
   connecting: 'being tried',
   open: 'open',
   waiting: 'waiting before the next try',

@@ -1,15 +1,14 @@
 import type { Peer } from '@mesh/client'
-import { count, formatRtt } from '../../peer/format.ts'
+import { count } from '../../peer/format.ts'
 import { decodeProfile, displayName } from '../../peer/profile.ts'
 import { shortId } from '../../peer/short-id.ts'
+import { describeConnection } from '../connection-words.ts'
 import { avatar } from './avatar.ts'
 import { button, element, setAttributes, setText } from './element.ts'
 import { acceptFiles, chooseFiles } from './file-drop.ts'
 import { type ItemView, KeyedList } from './keyed-list.ts'
 import type { PageActions, PageState } from './page-context.ts'
 import { PeerDetails } from './peer-details.ts'
-
-const PATH_WORDS = { direct: 'direct', relay: 'through the server', none: 'reconnecting' } as const
 
 /** Everybody this peer is linked to: the same as the drawing, for reading, keyboards and screen readers. */
 export class PeopleView {
@@ -75,9 +74,10 @@ export class PeopleView {
         const { name: ownName, bot } = decodeProfile(peer.state)
         setText(name, ownName ?? displayName(peer))
         kind.hidden = !bot
-        setText(path, PATH_WORDS[peer.path])
-        setAttributes(path, { class: `path-badge path-${peer.path}` })
-        setText(rtt, peer.path === 'none' ? '' : formatRtt(peer.rttMs))
+        const { words, tone, aside } = describeConnection(peer, Date.now())
+        setText(path, words)
+        setAttributes(path, { class: `path-badge path-${tone}` })
+        setText(rtt, aside)
         send.setAttribute('aria-label', `Send a file to ${displayName(peer)}`)
         this.#showDetails(peer, toggle, details)
       },

@@ -99,6 +99,25 @@ describe('the playground page', () => {
     await details.waitFor({ state: 'hidden' })
   })
 
+  test('goes through the server when the direct path is cut, says so, and travels directly again', async () => {
+    const bobsName = await bob.name
+    await ada.page.getByRole('button', { name: `Details of the connection to ${bobsName}` }).click()
+    const details = ada.person(bobsName).locator('.details')
+    await details.getByRole('button', { name: 'Cut the direct path' }).click()
+    await Promise.all([ada.relayedTo(bobsName), bob.relayedTo('Ada')])
+    await ada.say('The long way')
+    await bob.hears('The long way')
+    await ada.conversation.getByText(`Messages to ${bobsName} go through the server now`).waitFor()
+    expect(await ada.page.locator('.link.path-relay').count()).toBe(1)
+    await ada.directTo('Resident')
+    await mkdir(PICTURES, { recursive: true })
+    await ada.page.screenshot({ path: join(PICTURES, 'direct-path-cut.png'), fullPage: true })
+    await details.getByRole('button', { name: 'Allow the direct path again' }).click()
+    await Promise.all([ada.directTo(bobsName), bob.directTo('Ada')])
+    await bob.conversation.getByText('Messages to Ada travel directly again').waitFor()
+    await ada.page.getByRole('button', { name: `Details of the connection to ${bobsName}` }).click()
+  })
+
   test.each([
     ['phone', 360, 740],
     ['tablet', 800, 1_000],

@@ -55,6 +55,11 @@ export class Tab {
     await this.person(name).locator('.path-direct').waitFor()
   }
 
+  /** Resolves when the list says that messages to the peer go through the server. */
+  async relayedTo(name: string): Promise<void> {
+    await this.person(name).locator('.path-relay').waitFor()
+  }
+
   /** Types a message that was not said before and sends it by Enter; returns its entry. */
   async say(text: string): Promise<Locator> {
     await this.page.getByLabel('Message to everybody').fill(text)
