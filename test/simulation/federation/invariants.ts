@@ -1,5 +1,5 @@
 import { ErrorReason, toHex } from '@mesh/core'
-import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { DepartureReason, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
 import { GhostBound } from './ghost-bound.ts'
@@ -21,7 +21,7 @@ import type { World } from './world.ts'
  *  I1  every (origin, epoch, seq) held was published by that origin
  *  I2  a replica's table at seq s equals the origin's at s
  *  I3  (epoch, seq) of an origin never goes back at a replica
- *  I4  no visible row outlives its deletion by more than the ghost bound
+ *  I4  no visible row outlives its deletion by more than the ghost bound, and none goes because a stream ended
  *  I5  after faults stop, every view equals the union of live origins
  *  I6  JOINED and LEFT alternate per key, revisions rise, and the changes fold to the view, at servers and at clients
  *  I7  DELIVERED implies that the message got to a session of its recipient
@@ -38,6 +38,7 @@ export class Invariants {
   /** DELIVERED, but the recipient has a session that it does not read at the moment. */
   readonly #doubtful = new Set<SentMessage>()
   readonly #staying = new Set<SimClient>()
+  #closing = false
 
   constructor(world: World) {
     this.#world = world
@@ -65,9 +66,19 @@ export class Invariants {
   onChange(process: SimProcess, change: TopicChange): void {
     this.#visibleOf(process).onChange(change)
     const client = this.#world.clientOf(change.peer)
+    if (change.kind === 'left' && this.#closing && change.reason === DepartureReason.SERVER_LOST) {
+      this.#broken('I4', process, `client ${client?.index} is said to be lost because a stream ended`)
+    }
     if (change.kind === 'left' && client !== undefined && this.#staying.has(client)) {
       this.#broken('I6', process, `client ${client.index} is said to have left, and only moved`)
     }
+  }
+
+  /** I4, the other way round: the lease decides who is there, not the stream. */
+  whileClosing(run: () => void): void {
+    this.#closing = true
+    run()
+    this.#closing = false
   }
 
   onOwnChange(process: SimProcess, topicKey: ByteKey): void {

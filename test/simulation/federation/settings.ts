@@ -71,7 +71,7 @@ export function drawSettings(seed: number, random: Random): Settings {
     faults: drawFaults(draw),
     tamperRate: draw.chance(0.25) ? draw.of([0.01, 0.1]) : 0,
     lostRowRate: draw.chance(0.06) ? 0.1 : 0,
-    durationMs: draw.between(8_000, 40_000),
+    durationMs: draw.between(5_000, 28_000),
     actionMs: draw.of([500, 1_500, 4_000]),
     messageShare: draw.of([0.2, 0.5, 0.8]),
   }

@@ -161,7 +161,8 @@ export class End implements TrunkStream {
     this.#release()
     if (this.vanished) return
     // In a turn of its own: never within a call to or from the one who hears it.
-    this.#network.options.clock.schedule(0, () => this.host?.run(() => this.events?.onClose(error)))
+    const { clock, closing } = this.#network.options
+    clock.schedule(0, () => this.host?.run(() => closing(() => this.events?.onClose(error))))
   }
 
   /** The process is gone. */

@@ -43,6 +43,8 @@ export interface NetworkOptions {
   readonly trace: (what: string) => void
   /** One side of a stream lost it otherwise than in order. */
   readonly onBroken: () => void
+  /** Runs what a process does because a stream of it ended. */
+  readonly closing: (run: () => void) => void
 }
 
 export class SimNetwork {

@@ -78,6 +78,7 @@ export class World {
       random: this.newRandom(),
       settings: this.settings.network,
       trace: (what) => this.trace(what),
+      closing: (run) => this.invariants.whileClosing(run),
       onBroken: () => this.count('brokenStreams'),
       tap: (writing) => {
         this.#traceFrames(writing)
