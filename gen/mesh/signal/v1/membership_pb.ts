@@ -83,7 +83,8 @@ export type MembershipRecord = Message<"mesh.signal.v1.MembershipRecord"> & {
   sessionId: Uint8Array;
 
   /**
-   * Strictly rising per (topic, peer), at least 1. The highest seq wins; the
+   * Strictly rising per (topic, peer), over all servers the peer is joined at,
+   * at least 1. Of one session the highest seq wins; the
    * same seq with other bytes is equivocation and neither is served. Peers
    * start from Unix time in milliseconds times 1024, so a restarted peer
    * rises without storing anything.
