@@ -15,7 +15,7 @@ export interface RoutedEnvelope {
   /** How long it may still be held for a recipient that is away, in ms; 0 when it may not. Overrules what `bytes` say. */
   readonly ttlMs: number
   readonly payloadBytes: number
-  /** A serialised Envelope with the sender's stamp; passed on as it is. */
+  /** A serialised Envelope with the sender's stamp; passed on as it is. May be a view of more: who keeps it for later copies it. */
   readonly bytes: Uint8Array
 }
 

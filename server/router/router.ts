@@ -193,7 +193,7 @@ export class Router implements EnvelopeTaker {
     const own = backplane.ownSessionOf(topicKey, to)
     if (own === undefined || (toSession !== '' && toSession !== own)) return 'absent'
     const session = sessions.get(own)
-    if (session === undefined && !this.#hold(envelope)) return 'absent'
+    if (session === undefined && !this.#hold({ ...envelope, bytes: bytes.slice() })) return 'absent'
     if (session?.deliver(bytes, ttlMs > 0 ? ttlStamp(ttlMs) : NO_STAMP) === false) return slow()
     const fate = session === undefined ? 'held' : fateIn(session)
     sessions.sentIdsOf(from).set(idKey, fate)

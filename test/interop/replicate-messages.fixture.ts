@@ -97,7 +97,8 @@ export interface SignedRecord {
 }
 
 export interface RoutedEnvelope {
-  readonly envelope: Envelope
+  /** A serialised Envelope: passed on as it came, read where its recipient is. */
+  readonly envelope: Buffer
   readonly attempt: string
 }
 

@@ -8,16 +8,18 @@
  * check them anyway), the way through a third server, and pacing below the other's rates.
  */
 import { createHash, randomBytes, randomInt } from 'node:crypto'
-import type {
-  Channel,
-  Envelope,
-  Frame,
-  Key,
-  OriginPosition,
-  OriginState,
-  Receipt,
-  Row,
-  Rows,
+import {
+  type Channel,
+  decode,
+  type Envelope,
+  encode,
+  type Frame,
+  type Key,
+  type OriginPosition,
+  type OriginState,
+  type Receipt,
+  type Row,
+  type Rows,
 } from './replicate-messages.fixture.ts'
 import { ReplicateStream, type Target } from './replicate-stream.fixture.ts'
 
@@ -119,7 +121,7 @@ export class ReplicatePeer {
     const stream = this.#streams.get(streamId(server, 'CHANNEL_MESSAGES'))
     if (stream === undefined) throw new Error('no stream for messages')
     const attempt = String(++this.#attempt)
-    stream.send({ envelopes: { envelopes: [{ envelope, attempt }] } })
+    stream.send({ envelopes: { envelopes: [{ envelope: encode('mesh.signal.v1.Envelope', envelope), attempt }] } })
     return new Promise((resolve) => this.#receipts.set(attempt, resolve))
   }
 
@@ -186,7 +188,7 @@ export class ReplicatePeer {
         receipts: {
           receipts: frame.envelopes.envelopes.map(({ envelope, attempt }) => ({
             attempt,
-            ...this.onEnvelope(envelope),
+            ...this.onEnvelope(decode<Envelope>('mesh.signal.v1.Envelope', envelope)),
           })),
         },
       })

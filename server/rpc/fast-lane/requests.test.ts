@@ -7,8 +7,9 @@ import {
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import { outgoingEnvelope } from '../../router/envelope.ts'
+import { EnvelopeKeys } from '../../router/envelope-reader.ts'
 import { keyBytes, sessionBytes } from '../../testing/records.ts'
-import { EnvelopeKeys, readExchange, readSendMessage } from './requests.ts'
+import { readExchange, readSendMessage } from './requests.ts'
 
 const envelope = create(EnvelopeSchema, {
   id: sessionBytes(1),

@@ -1,4 +1,6 @@
+import { fromBinary } from '@bufbuild/protobuf'
 import { toHex } from '@mesh/core'
+import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { Writing } from './tampering.ts'
 import type { World } from './world.ts'
@@ -23,7 +25,7 @@ export class HopCheck {
     for (const { frame } of frames) {
       if (frame.case !== 'envelopes') continue
       for (const { envelope, destination } of frame.value.envelopes) {
-        this.#onAttempt(byteKey(envelope?.id ?? new Uint8Array()), from, to, destination[0])
+        this.#onAttempt(byteKey(fromBinary(EnvelopeSchema, envelope).id), from, to, destination[0])
       }
     }
   }

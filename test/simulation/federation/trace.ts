@@ -2,6 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { toHex } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { MembershipRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 
 /** What happened, in order; kept only when somebody wants to read it. */
 export class Trace {
@@ -43,7 +44,7 @@ export function describeFrame({ frame }: Frame): string {
     case 'pull':
       return `Pull(${frame.value.after === undefined ? '' : describePosition(frame.value.after)})`
     case 'envelopes':
-      return `Envelopes(${frame.value.envelopes.map(({ envelope, attempt, destination }) => `${attempt}: ${envelope && toHex(envelope.id.subarray(2, 8))}${destination.length > 0 ? ` for ${shortKey(destination)}` : ''}`).join(', ')})`
+      return `Envelopes(${frame.value.envelopes.map(({ envelope, attempt, destination }) => `${attempt}: ${toHex(fromBinary(EnvelopeSchema, envelope).id.subarray(2, 8))}${destination.length > 0 ? ` for ${shortKey(destination)}` : ''}`).join(', ')})`
     case 'receipts':
       return `Receipts(${frame.value.receipts.map(({ attempt, status, error }) => `${attempt}: ${status}${error ? ` reason ${error.reason}` : ''}`).join(', ')})`
     case 'credit':

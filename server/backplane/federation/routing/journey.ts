@@ -1,11 +1,10 @@
-import { fromBinary } from '@bufbuild/protobuf'
-import { ErrorReason, MeshError, type Random } from '@mesh/core'
-import { type Envelope, EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { concatBytes, ErrorReason, MeshError, type Random } from '@mesh/core'
 import { type ByteKey, bytesOfKey } from '../../../byte-key.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
+import { ttlStamp } from '../../../session/event-codec.ts'
 import type { Arrival, RemoteDelivery, RoutedEnvelope } from '../../backplane.ts'
 import type { Home } from '../home.ts'
-import { nextRoute, type Route } from './next-route.ts'
+import { isSameRoute, nextRoute, type TriedRoute } from './next-route.ts'
 import type { Attempt, OutgoingQueue } from './outgoing-queue.ts'
 import type { Answer } from './receipt.ts'
 import type { Appointment, Timetable } from './timetable.ts'
@@ -29,6 +28,13 @@ const FIRST_REST_MS = 50
 
 const NOWHERE = new Uint8Array()
 
+/** A route that was taken. */
+interface Trial extends TriedRoute {
+  silent: boolean
+  /** What may still be answered. */
+  attempt: Attempt | undefined
+}
+
 /**
  * One envelope on its way to a peer of another server, from `send` to its outcome or deadline.
  *
@@ -45,16 +51,13 @@ export class Journey {
   readonly envelope: RoutedEnvelope
   readonly outcome: Promise<RemoteDelivery>
   readonly #context: JourneyContext
-  readonly #message: Envelope
   readonly #startMs: number
   readonly #deadlineMs: number
-  /** Keys of the routes that were tried in this round. */
-  readonly #tried = new Set<string>()
-  /** Keys of the routes among them that were not answered in time. */
-  readonly #silent = new Set<string>()
-  /** Attempts that may still be answered: at most one for each route. */
-  readonly #attempts = new Map<Attempt, { readonly queue: OutgoingQueue; readonly route: string }>()
-  #current: Attempt | undefined
+  /** What was tried in this round. */
+  #tried: readonly Trial[] = []
+  /** What was tried before `#current` and may still be answered: at most one for each route. */
+  #unanswered: readonly Trial[] = []
+  #current: Trial | undefined
   #appointment: Appointment | undefined
   /** When the sender is told `held`. */
   #patience: Appointment | undefined
@@ -67,7 +70,6 @@ export class Journey {
   constructor(envelope: RoutedEnvelope, context: JourneyContext) {
     this.envelope = envelope
     this.#context = context
-    this.#message = fromBinary(EnvelopeSchema, envelope.bytes)
     this.#startMs = context.timetable.nowMs
     this.#deadlineMs = this.#startMs + (envelope.ttlMs > 0 ? envelope.ttlMs : this.#patienceMs)
     this.outcome = new Promise((resolve) => {
@@ -77,17 +79,16 @@ export class Journey {
       this.#patience = context.timetable.at(this.#startMs + this.#patienceMs, () => this.#say('held'))
   }
 
-  /** Starts, or starts a new round at once when it rests: there may be a way now. */
-  go(): void {
+  /** Starts, or starts a new round at once when it rests: there may be a way now. The caller may have looked the homes up already. */
+  go(homes?: readonly Home[]): void {
     if (this.#isOver || this.#current !== undefined) return
-    this.#tried.clear()
-    this.#silent.clear()
-    this.#advance()
+    this.#tried = []
+    this.#advance(homes)
   }
 
   /** Ends it now, as its deadline would. */
   giveUp(): void {
-    if (this.#current?.sent === true) this.#mayHaveArrived = true
+    if (this.#current?.attempt?.sent === true) this.#mayHaveArrived = true
     this.#end(this.#mayHaveArrived ? 'unanswered' : (this.#failure ?? 'absent'))
   }
 
@@ -99,22 +100,23 @@ export class Journey {
     return this.envelope.ttlMs > 0
   }
 
-  #advance(): void {
+  #advance(homes = this.#context.homesOf(this.envelope)): void {
     const { self, queues, random, timetable } = this.#context
+    if (this.#current?.attempt !== undefined) this.#unanswered = [...this.#unanswered, this.#current]
     this.#current = undefined
     if (timetable.nowMs >= this.#deadlineMs) {
       this.giveUp()
       return
     }
     for (;;) {
-      const homes = this.#context.homesOf(this.envelope)
-      const route = nextRoute(homes, queues, { self, tried: this.#tried, silent: this.#silent, random })
+      const route = nextRoute(homes, queues, { self, tried: this.#tried, random })
       if (route === undefined) {
         this.#rest(homes.length > 0)
         return
       }
-      this.#tried.add(route.key)
-      if (route.home.server === self ? this.#deliverHere() : this.#attempt(route)) return
+      const trial: Trial = { home: route.home, via: route.via, silent: false, attempt: undefined }
+      this.#tried = [...this.#tried, trial]
+      if (route.home.server === self ? this.#deliverHere() : this.#attempt(trial)) return
     }
   }
 
@@ -128,45 +130,57 @@ export class Journey {
   }
 
   /** False when the next route is to be tried. */
-  #attempt({ home, via, key }: Route): boolean {
+  #attempt(trial: Trial): boolean {
     const { queues, timetable, limits, wake } = this.#context
+    const { home, via } = trial
     const queue = queues.get(via) as OutgoingQueue
-    for (const [earlier, { route }] of this.#attempts) if (route === key) this.#callOff(earlier)
-    this.#message.ttlMs = this.#ttlLeftMs()
+    for (const earlier of this.#unanswered) if (isSameRoute(earlier, trial)) this.#callOff(earlier)
     const destination = via === home.server ? NOWHERE : bytesOfKey(home.server)
-    const attempt = queue.offer(this.#message, destination, (answer) => this.#onAnswer(attempt as Attempt, answer))
+    const attempt = queue.offer(this.#stamped(), destination, (answer) => this.#onAnswer(trial, answer))
     if (attempt instanceof MeshError) return this.#refused(attempt)
-    this.#current = attempt
-    this.#attempts.set(attempt, { queue, route: key })
-    this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(attempt))
+    trial.attempt = attempt
+    this.#current = trial
+    this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(trial))
     wake(via)
     return true
   }
 
-  #onAnswer(attempt: Attempt, answer: Answer): void {
+  /** The envelope, with what is left of its ttl. */
+  #stamped(): Uint8Array {
+    const { bytes } = this.envelope
+    return this.#mayBeHeld ? concatBytes(bytes, ttlStamp(this.#ttlLeftMs())) : bytes
+  }
+
+  #onAnswer(trial: Trial, answer: Answer): void {
     if (this.#isOver) return
-    this.#attempts.delete(attempt)
-    const isCurrent = attempt === this.#current
+    const wasSent = trial.attempt?.sent === true
+    const isCurrent = trial === this.#current
+    this.#forget(trial)
     if (answer === 'delivered' || answer === 'held') {
       this.#end(answer)
       return
     }
-    if (answer === 'lost') this.#mayHaveArrived ||= attempt.sent
+    if (answer === 'lost') this.#mayHaveArrived ||= wasSent
     else if (isCurrent && this.#refused(answer)) return
     if (isCurrent) this.#advance()
   }
 
-  #onSilence(attempt: Attempt): void {
-    const route = this.#attempts.get(attempt)?.route
-    if (route !== undefined) this.#silent.add(route)
-    if (attempt.sent) this.#mayHaveArrived = true
-    else this.#callOff(attempt)
+  #onSilence(trial: Trial): void {
+    trial.silent = true
+    if (trial.attempt?.sent === true) this.#mayHaveArrived = true
+    else this.#callOff(trial)
     this.#advance()
   }
 
-  #callOff(attempt: Attempt): void {
-    this.#attempts.get(attempt)?.queue.cancel(attempt)
-    this.#attempts.delete(attempt)
+  #callOff(trial: Trial): void {
+    const { queues } = this.#context
+    if (trial.attempt !== undefined) queues.get(trial.via)?.cancel(trial.attempt)
+    this.#forget(trial)
+  }
+
+  #forget(trial: Trial): void {
+    trial.attempt = undefined
+    if (this.#unanswered.includes(trial)) this.#unanswered = this.#unanswered.filter((other) => other !== trial)
   }
 
   /** Ends the journey, unless another home or a later time may give another answer: then false. */
@@ -183,7 +197,7 @@ export class Journey {
   #rest(hasHomes: boolean): void {
     const { timetable, limits } = this.#context
     if (this.#mayBeHeld) this.#say('held')
-    else if (!hasHomes && this.#attempts.size === 0) {
+    else if (!hasHomes && this.#unanswered.length === 0) {
       this.giveUp()
       return
     }
@@ -209,10 +223,11 @@ export class Journey {
   #end(outcome: RemoteDelivery): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#current = undefined
     this.#context.timetable.cancel(this.#appointment)
     this.#context.timetable.cancel(this.#patience)
-    for (const attempt of [...this.#attempts.keys()]) this.#callOff(attempt)
+    if (this.#current !== undefined) this.#callOff(this.#current)
+    for (const trial of this.#unanswered) this.#callOff(trial)
+    this.#current = undefined
     this.#say(outcome)
     this.#context.onEnd(this)
   }

@@ -4,11 +4,15 @@ import type { Home } from '../home.ts'
 
 /** One way to a recipient. */
 export interface Route {
-  /** Tells it from the other ways to the same recipient. */
-  readonly key: string
   readonly home: Home
   /** The server to hand the envelope to: the home itself, or one that passes it on. */
   readonly via: ByteKey
+}
+
+/** A way that was tried in this round. */
+export interface TriedRoute extends Route {
+  /** Nobody answered in time. */
+  readonly silent: boolean
 }
 
 /** Servers that are asked, in one round, to pass an envelope on to the same home. Two, because the first may have lost it too. */
@@ -22,15 +26,17 @@ const MAX_THIRDS = 2
 export function nextRoute(
   homes: readonly Home[],
   connected: ReadonlyMap<ByteKey, unknown>,
-  { self, tried, silent, random }: NextRouteOptions,
+  { self, tried, random }: NextRouteOptions,
 ): Route | undefined {
   for (const home of homes) {
     const isDirect = home.server === self || connected.has(home.server)
-    const route = isDirect ? routeOf(home, home.server) : third(home, connected, tried, random)
-    if (route !== undefined && !tried.has(route.key)) return route
+    const route = isDirect ? { home, via: home.server } : third(home, connected, tried, random)
+    if (route !== undefined && !tried.some((other) => isSameRoute(other, route))) return route
   }
   for (const home of homes) {
-    const route = silent.has(routeOf(home, home.server).key) ? third(home, connected, tried, random) : undefined
+    const direct = { home, via: home.server }
+    const isSilent = tried.some((other) => other.silent && isSameRoute(other, direct))
+    const route = isSilent ? third(home, connected, tried, random) : undefined
     if (route !== undefined) return route
   }
   return undefined
@@ -38,26 +44,24 @@ export function nextRoute(
 
 export interface NextRouteOptions {
   readonly self: ByteKey
-  /** Keys of the routes of this round. */
-  readonly tried: ReadonlySet<string>
-  /** Keys of the routes among them that nobody answered in time. */
-  readonly silent: ReadonlySet<string>
+  readonly tried: readonly TriedRoute[]
   readonly random: Random
+}
+
+/** Whether both lead to the same session through the same server. */
+export function isSameRoute(a: Route, b: Route): boolean {
+  return a.via === b.via && a.home.server === b.home.server && a.home.session === b.home.session
 }
 
 function third(
   home: Home,
   connected: ReadonlyMap<ByteKey, unknown>,
-  tried: ReadonlySet<string>,
+  tried: readonly Route[],
   random: Random,
 ): Route | undefined {
   const others = [...connected.keys()].filter((via) => via !== home.server)
-  const routes = others.map((via) => routeOf(home, via))
-  const untried = routes.filter(({ key }) => !tried.has(key))
+  const routes = others.map((via) => ({ home, via }))
+  const untried = routes.filter((route) => !tried.some((other) => isSameRoute(other, route)))
   if (routes.length - untried.length >= MAX_THIRDS) return undefined
   return untried[Math.floor(random.uniform() * untried.length)]
-}
-
-function routeOf(home: Home, via: ByteKey): Route {
-  return { key: home.server + home.session + via, home, via }
 }

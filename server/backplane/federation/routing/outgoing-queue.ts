@@ -1,15 +1,15 @@
 import { create } from '@bufbuild/protobuf'
 import { BoundedQueue, ErrorReason, MeshError } from '@mesh/core'
 import { type Frame, FrameSchema, type Receipt } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
-import { envelopeBytes } from '../trunk/frame-size.ts'
+import { routedEnvelopeBytes } from '../trunk/frame-size.ts'
 import { type Answer, answerOf } from './receipt.ts'
 
 /** An envelope on its way to one other server. */
 export interface Attempt {
-  readonly number: bigint
-  readonly envelope: Envelope
+  readonly number: number
+  /** A serialised Envelope. */
+  readonly envelope: Uint8Array
   /** Empty for that server itself. */
   readonly destination: Uint8Array
   readonly bytes: number
@@ -24,7 +24,7 @@ export interface OutgoingQueueOptions {
   /** Largest message the other server takes. */
   readonly maxRequestBytes: number
   /** Attempts are numbered across all streams, so that no receipt can be taken for that of another. */
-  readonly nextNumber: () => bigint
+  readonly nextNumber: () => number
 }
 
 /** 64 envelopes are enough to make the cost of a frame small; 256 KiB keep a slow line from holding receipts up for long. */
@@ -37,9 +37,6 @@ const MESSAGE_MARGIN_BYTES = 4_096
 /** Receipts have about 150 bytes at most, so 75 KiB. */
 const MAX_FRAME_RECEIPTS = 512
 
-/** Destination and attempt, with their tags. */
-const ATTEMPT_BYTES = 64
-
 /**
  * What one messages stream carries away: receipts, then envelopes, each kind in its order. Envelopes are kept until they are
  * answered or called off; those are bounded by count and bytes, and what does not fit is refused. Receipts are bounded by count;
@@ -48,8 +45,8 @@ const ATTEMPT_BYTES = 64
 export class OutgoingQueue {
   readonly #options: OutgoingQueueOptions
   readonly #receipts: BoundedQueue<Receipt>
-  readonly #waiting = new Map<bigint, Attempt>()
-  readonly #sent = new Map<bigint, Attempt>()
+  readonly #waiting = new Map<number, Attempt>()
+  readonly #sent = new Map<number, Attempt>()
   #bytes = 0
 
   constructor(options: OutgoingQueueOptions) {
@@ -69,9 +66,9 @@ export class OutgoingQueue {
   }
 
   /** Queues an envelope; an error when it does not fit. */
-  offer(envelope: Envelope, destination: Uint8Array, onAnswer: (answer: Answer) => void): Attempt | MeshError {
+  offer(envelope: Uint8Array, destination: Uint8Array, onAnswer: (answer: Answer) => void): Attempt | MeshError {
     const { federationMaxAttempts, federationMaxQueueBytes } = this.#options.limits
-    const bytes = envelopeBytes(envelope) + ATTEMPT_BYTES
+    const bytes = routedEnvelopeBytes(envelope, destination)
     if (bytes > this.#maxFrameBytes)
       return limitError('federationMaxRequestBytes', this.#maxFrameBytes, { value: bytes })
     if (this.attempts >= federationMaxAttempts || this.#bytes + bytes > federationMaxQueueBytes) return tooMany()
@@ -93,7 +90,7 @@ export class OutgoingQueue {
   /** The other server answers. Receipts for what it was not sent, or too late, are ignored. @throws MeshError as `answerOf`. */
   receive(receipt: Receipt): void {
     const answer = answerOf(receipt)
-    const attempt = this.#sent.get(receipt.attempt)
+    const attempt = this.#sent.get(Number(receipt.attempt))
     if (attempt === undefined) return
     this.cancel(attempt)
     attempt.onAnswer(answer)
@@ -110,7 +107,7 @@ export class OutgoingQueue {
       return create(FrameSchema, { frame: { case: 'receipts', value: { receipts } } })
     }
     const envelopes = this.#takeWaiting().map(({ envelope, number, destination }) => {
-      return { envelope, attempt: number, destination }
+      return { envelope, attempt: BigInt(number), destination }
     })
     return envelopes.length === 0
       ? undefined

@@ -1,4 +1,6 @@
+import { fromBinary } from '@bufbuild/protobuf'
 import { type Random, seededRandom } from '@mesh/core'
+import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import { byteKey } from '../../../byte-key.ts'
 import { keyBytes } from '../../../testing/records.ts'
@@ -145,7 +147,7 @@ function hops({ net, sent }: Turmoil): string[] {
     if (frame.case !== 'envelopes') return []
     return frame.value.envelopes
       .filter(({ envelope, destination }) => {
-        const isOrigin = origins.get(byteKey(envelope?.id ?? new Uint8Array())) === from
+        const isOrigin = origins.get(byteKey(fromBinary(EnvelopeSchema, envelope).id)) === from
         return !isOrigin && destination.length > 0
       })
       .map(() => 'passed on twice')

@@ -3,10 +3,9 @@ import type {
   Frame,
   RoutedEnvelope as RoutedEnvelopeMessage,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../../byte-key.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
-import { routedEnvelope } from '../../../router/envelope.ts'
+import { EnvelopeKeys, readStamped } from '../../../router/envelope-reader.ts'
 import type { Arrival, RemoteDelivery, RoutedEnvelope } from '../../backplane.ts'
 import type { FederationChannel, Neighbour } from '../channel.ts'
 import type { Home } from '../home.ts'
@@ -53,7 +52,8 @@ export class Routing implements FederationChannel {
   readonly #queues = new Map<ByteKey, OutgoingQueue>()
   readonly #journeys: Journeys
   readonly #context: JourneyContext
-  #lastNumber = 0n
+  readonly #keys = new EnvelopeKeys()
+  #lastNumber = 0
 
   constructor(options: RoutingOptions) {
     this.#options = options
@@ -95,12 +95,13 @@ export class Routing implements FederationChannel {
    * `2 * federationReceiptMs`, whichever is shorter (the latter when it has no ttl); never rejects.
    */
   send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined {
-    const target = this.#homesOf(envelope).find(({ server }) => server !== this.#options.self)
+    const homes = this.#homesOf(envelope)
+    const target = homes.find(({ server }) => server !== this.#options.self)
     if (target === undefined) return undefined
     const journey = new Journey(envelope, this.#context)
     const refusal = this.#journeys.add(journey, target.server)
     if (refusal !== undefined) return Promise.resolve(refusal)
-    journey.go()
+    journey.go(homes)
     return journey.outcome
   }
 
@@ -147,21 +148,34 @@ export class Routing implements FederationChannel {
   }
 
   #onEnvelope(server: ByteKey, back: OutgoingQueue, { envelope, attempt, destination }: RoutedEnvelopeMessage): void {
-    const reply = (arrival: Arrival): void => this.#reply(server, back, attempt, arrival)
     const to = byteKey(destination)
-    if (envelope === undefined) reply(new MeshError(ErrorReason.INVALID_ARGUMENT, 'there is no envelope'))
-    else if (to === '' || to === this.#options.self) reply(this.#options.deliver(routedEnvelope(envelope)))
-    else if (to === server) reply(noWay())
+    if (to === '' || to === this.#options.self) {
+      this.#reply(server, back, attempt, this.#deliver(envelope))
+      return
+    }
+    const reply = (arrival: Arrival): void => this.#reply(server, back, attempt, arrival)
+    if (to === server) reply(noWay())
     else this.#passOn(envelope, to, reply)
   }
 
-  #passOn(envelope: Envelope, to: ByteKey, reply: (arrival: Arrival) => void): void {
+  #deliver(bytes: Uint8Array): Arrival {
+    let envelope: RoutedEnvelope
+    try {
+      envelope = readStamped(bytes, this.#keys)
+    } catch (error) {
+      return MeshError.from(error)
+    }
+    return this.#options.deliver(envelope)
+  }
+
+  #passOn(envelope: Uint8Array, to: ByteKey, reply: (arrival: Arrival) => void): void {
     const queue = this.#queues.get(to)
     if (queue?.hasRoomForOthers !== true) {
       reply(noWay())
       return
     }
-    const attempt = queue.offer(envelope, NOWHERE, (answer) => {
+    // A copy: what it was read from is much larger.
+    const attempt = queue.offer(envelope.slice(), NOWHERE, (answer) => {
       this.#timetable.cancel(forget)
       reply(answer === 'lost' ? noWay() : answer)
     })

@@ -1,5 +1,4 @@
 import type { Frame, Row } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { Envelope } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 
 /**
  * How large frames are on the wire, from above and without writing them: byte fields as they are, and for every message,
@@ -23,11 +22,7 @@ export function frameBytes({ frame }: Frame): number {
     case 'envelopes':
       return (
         FRAME_BYTES +
-        sum(frame.value.envelopes, ({ envelope, destination }) => {
-          return (
-            2 * FIELD_BYTES + NESTED_BYTES + destination.length + (envelope === undefined ? 0 : envelopeBytes(envelope))
-          )
-        })
+        sum(frame.value.envelopes, ({ envelope, destination }) => routedEnvelopeBytes(envelope, destination))
       )
     case 'receipts':
       return FRAME_BYTES + sum(frame.value.receipts, ({ error }) => 6 * FIELD_BYTES + textBytes(error?.limit))
@@ -61,10 +56,8 @@ export function rowBytes({ topic, peerKey, record }: Row): number {
 }
 
 /** Bytes of one envelope within its frame, at most. */
-export function envelopeBytes(envelope: Envelope): number {
-  const { id, to, topic, toSession, payload, from, fromSession } = envelope
-  const bytes = id.length + to.length + topic.length + toSession.length
-  return 9 * FIELD_BYTES + bytes + payload.length + from.length + fromSession.length
+export function routedEnvelopeBytes(envelope: Uint8Array, destination: Uint8Array): number {
+  return 3 * FIELD_BYTES + NESTED_BYTES + envelope.length + destination.length
 }
 
 function signedBytes(statement: Uint8Array | undefined, signature: Uint8Array | undefined): number {
