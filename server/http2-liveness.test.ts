@@ -49,9 +49,10 @@ describe('a connection', () => {
     const { clock, session } = alive()
     await clock.advance(3_000)
     session.answers = false
-    await clock.advance(3_000)
+    // The last that was heard is the answer after 2 s.
+    await clock.advance(2_999)
     expect(session.destroyed).toBe(false)
-    await clock.advance(2_100)
+    await clock.advance(100)
     expect(session.destroyed).toBe(true)
     expect(clock.pending).toBe(0)
   })
@@ -78,6 +79,17 @@ describe('a connection', () => {
     })
     await clock.advance(60_000)
     expect(session.destroyed).toBe(false)
+  })
+
+  test('is closed soon after its time is up, whenever the last byte came', async () => {
+    const { clock, session } = alive()
+    session.answers = false
+    await clock.advance(2_001)
+    session.socket.bytesRead += 1
+    await clock.advance(4_000)
+    expect(session.destroyed).toBe(false)
+    await clock.advance(1_100)
+    expect(session.destroyed).toBe(true)
   })
 
   test('is left alone once it is closed', async () => {

@@ -25,7 +25,7 @@ const SECOND_LOOK_MS = 50
 export class Http2Liveness {
   readonly #options: Http2LivenessOptions
   readonly #session: Http2Session
-  #timer: Timer
+  #timer: Timer | undefined
   #bytesRead = 0
   #heardMs: number
   #rttMs: number | undefined
@@ -34,8 +34,8 @@ export class Http2Liveness {
     this.#options = options
     this.#session = session
     this.#heardMs = options.clock.monotonicMs()
-    this.#timer = options.clock.schedule(options.pingMs, () => this.#tick())
-    session.once('close', () => this.#timer.cancel())
+    this.#lookLater(false)
+    session.once('close', () => this.#timer?.cancel())
   }
 
   /** Round trip of the last ping that was answered, in ms. */
@@ -43,24 +43,29 @@ export class Http2Liveness {
     return this.#rttMs
   }
 
-  #tick(): void {
-    if (!this.#isSilent()) {
-      this.#ping()
+  /** Twice in an interval, so that what came is counted soon after it came: every other time with a ping. */
+  #look(pingDue: boolean): void {
+    if (this.#isSilent()) {
+      this.#timer = this.#options.clock.schedule(SECOND_LOOK_MS, () => {
+        if (this.#isSilent()) this.#session.destroy()
+        else this.#look(pingDue)
+      })
       return
     }
-    this.#timer = this.#options.clock.schedule(SECOND_LOOK_MS, () => {
-      if (this.#isSilent()) this.#session.destroy()
-      else this.#ping()
-    })
+    if (pingDue) this.#ping()
+    this.#lookLater(!pingDue)
+  }
+
+  #lookLater(pingDue: boolean): void {
+    const { clock, pingMs } = this.#options
+    this.#timer = clock.schedule(pingMs / 2, () => this.#look(pingDue))
   }
 
   #ping(): void {
-    const { clock, pingMs } = this.#options
-    this.#timer = clock.schedule(pingMs, () => this.#tick())
     this.#session.ping((error, durationMs) => {
       if (error !== null) return
       this.#rttMs = durationMs
-      this.#heardMs = clock.monotonicMs()
+      this.#heardMs = this.#options.clock.monotonicMs()
     })
   }
 
