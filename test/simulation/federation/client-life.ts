@@ -130,6 +130,7 @@ function useAnotherServer(world: World, client: SimClient): void {
 function takeOver(_world: World, client: SimClient): void {
   const old = client.newest
   if (old === undefined) return
+  client.drop(old)
   client.forget(old)
   client.connect(old.process)
 }

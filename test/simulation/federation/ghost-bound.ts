@@ -35,14 +35,24 @@ export class GhostBound {
     for (const server of this.#world.servers) if (server !== origin) this.#expect(origin, row, server, endedMs)
   }
 
+  /** A row that is shown again, or for the first time, must not be one that ended long ago. */
+  check(origin: SimServer, row: RowFact, process: SimProcess): void {
+    const endedMs = this.#endedMs.get(nameOf(origin, row))
+    if (endedMs === undefined || this.#world.clock.monotonicMs() <= this.#latestMs(endedMs, process)) return
+    if (this.#isVisible(origin, row, process)) this.#report(origin, row, process, endedMs)
+  }
+
+  #latestMs(endedMs: number, process: SimProcess | undefined): number {
+    return Math.max(endedMs, process?.resumedMs ?? 0) + this.#boundMs
+  }
+
   #expect(origin: SimServer, row: RowFact, at: SimServer, endedMs: number): void {
     const { clock } = this.#world
-    const latestMs = Math.max(endedMs, at.process?.resumedMs ?? 0) + this.#boundMs
-    clock.schedule(latestMs - clock.monotonicMs(), () => {
+    clock.schedule(this.#latestMs(endedMs, at.process) - clock.monotonicMs(), () => {
       const { process } = at
       if (process === undefined || process.state === 'dead' || this.#endedMs.get(nameOf(origin, row)) !== endedMs)
         return
-      const moved = Math.max(endedMs, process.resumedMs) + this.#boundMs > clock.monotonicMs() + 1
+      const moved = this.#latestMs(endedMs, process) > clock.monotonicMs() + 1
       if (process.state === 'stopped' || moved) {
         // A stopped server is asked again some time after it goes on.
         clock.schedule(1_000, () => this.#expect(origin, row, at, endedMs))

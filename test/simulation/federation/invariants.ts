@@ -39,6 +39,7 @@ export class Invariants {
   readonly #doubtful = new Set<SentMessage>()
   readonly #staying = new Set<SimClient>()
   #closing = false
+  #resuming = false
 
   constructor(world: World) {
     this.#world = world
@@ -66,12 +67,17 @@ export class Invariants {
   onChange(process: SimProcess, change: TopicChange): void {
     this.#visibleOf(process).onChange(change)
     const client = this.#world.clientOf(change.peer)
-    if (change.kind === 'left' && this.#closing && change.reason === DepartureReason.SERVER_LOST) {
-      this.#broken('I4', process, `client ${client?.index} is said to be lost because a stream ended`)
+    if (change.kind === 'left' && change.reason === DepartureReason.SERVER_LOST) {
+      const why = this.#closing ? 'because a stream ended' : this.#resuming ? 'right after a stop' : undefined
+      if (why !== undefined) this.#broken('I4', process, `client ${client?.index} is said to be lost ${why}`)
     }
     if (change.kind === 'left' && client !== undefined && this.#staying.has(client)) {
       this.#broken('I6', process, `client ${client.index} is said to have left, and only moved`)
     }
+  }
+
+  checkGhost(origin: SimServer, row: RowFact, process: SimProcess): void {
+    this.#ghosts.check(origin, row, process)
   }
 
   /** I4, the other way round: the lease decides who is there, not the stream. */
@@ -79,6 +85,15 @@ export class Invariants {
     this.#closing = true
     run()
     this.#closing = false
+  }
+
+  /** A server that was stopped hears the others before it judges them; once, if it is stopped again and again. */
+  whileResuming(process: SimProcess, run: () => void): void {
+    const { federationStateMs, federationLeaseMs } = process.limits
+    const wasHeard = process.resumedMs - process.resumedBeforeMs > 3 * federationLeaseMs
+    this.#resuming = wasHeard && process.stoppedForMs > 2 * federationStateMs
+    run()
+    this.#resuming = false
   }
 
   onOwnChange(process: SimProcess, topicKey: ByteKey): void {

@@ -80,7 +80,8 @@ export class ReplicaCheck {
   }
 
   /** A row that was published is shown, unless a departure withholds it; what is shown was published. */
-  #checkRow({ index, name }: SimServer, key: string, table: Table, where: string): void {
+  #checkRow(server: SimServer, key: string, table: Table, where: string): void {
+    const { index, name } = server
     const { topicKey, client } = this.#world.rowOf(key)
     const published = table.get(key)
     const shown = this.#process.backplane.homesOf(topicKey, client.peer).filter((home) => home.server === name)
@@ -89,6 +90,7 @@ export class ReplicaCheck {
     const strange = shown.find((home) => ![published, ...formers].some((row) => row && isOf(home, row)))
     const what = `client ${client.index} in topic ${this.#world.topicKeys.indexOf(topicKey)} of ${where}`
     if (strange !== undefined) this.#broken('I2', `shows ${what}, where it is not`)
+    if (published !== undefined && isThere) this.#world.invariants.checkGhost(server, published, this.#process)
     if (!isThere && !client.hasLeft(topicKey, published.recordSeq)) this.#broken('I2', `does not show ${what}`)
   }
 

@@ -146,14 +146,13 @@ export class SimClient implements SessionListener {
   /** Ends a session in order. */
   logOut(at: SimSession): void {
     this.forget(at)
-    if (at.process.state !== 'running') return
     this.#world.trace(`client ${this.index} logs out at server ${at.process.index}`)
     at.process.run(() => at.process.domain.sessions.end(at.session, { kind: 'closed' }))
   }
 
-  /** Its connection to a server broke, and the server knows. It keeps the session, and may resume. */
+  /** Its connection to a server broke, and the server learns it. It keeps the session, and may resume. */
   drop(at: SimSession): void {
-    if (at.process.state === 'running') at.process.run(() => at.detach())
+    at.process.run(() => at.detach())
   }
 
   resume(at: SimSession): void {

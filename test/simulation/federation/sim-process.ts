@@ -28,6 +28,8 @@ export interface ProcessOptions {
   readonly changed: (process: SimProcess, change: TopicChange) => void
   /** The own directory changed, before anybody heard of it. */
   readonly ownChanged: (process: SimProcess, change: TopicChange) => void
+  /** Runs what the process does first after it was stopped. */
+  readonly resuming: (process: SimProcess, run: () => void) => void
   /** The process is busy, and time does not pass. */
   readonly spins: () => void
   /** The process would have crashed of this. */
@@ -49,6 +51,9 @@ export class SimProcess implements Host {
   accept: ((stream: TrunkStream) => StreamEvents) | undefined
   /** World time of the last `resume`. */
   resumedMs = Number.NEGATIVE_INFINITY
+  /** And of the one before. */
+  resumedBeforeMs = Number.NEGATIVE_INFINITY
+  #stoppedMs = 0
   readonly #options: ProcessOptions
   readonly #waiting: (() => void)[] = []
 
@@ -111,10 +116,16 @@ export class SimProcess implements Host {
     }
   }
 
+  /** How long the last stop was. */
+  get stoppedForMs(): number {
+    return this.resumedMs - this.#stoppedMs
+  }
+
   /** As SIGSTOP does: time passes, and nothing of this process runs. */
   stop(): void {
     if (this.state !== 'running') return
     this.state = 'stopped'
+    this.#stoppedMs = this.#options.network.options.clock.monotonicMs()
     this.#options.network.hostChanged(this)
   }
 
@@ -122,9 +133,12 @@ export class SimProcess implements Host {
   resume(): void {
     if (this.state !== 'stopped') return
     this.state = 'running'
+    this.resumedBeforeMs = this.resumedMs
     this.resumedMs = this.#options.network.options.clock.monotonicMs()
     this.#options.network.hostChanged(this)
-    for (let work = this.#waiting.shift(); work !== undefined; work = this.#waiting.shift()) this.run(work)
+    this.#options.resuming(this, () => {
+      for (let work = this.#waiting.shift(); work !== undefined; work = this.#waiting.shift()) this.run(work)
+    })
   }
 
   die(how: 'reset' | 'silence'): void {

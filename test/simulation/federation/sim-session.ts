@@ -107,17 +107,22 @@ export class SimSession implements StreamSink {
   #fold({ topic, revision, joined, updated, left }: MembersEvent): void {
     const topicKey = byteKey(topic)
     const view = this.views.get(topicKey)
+    if (view === undefined || revision < view.revision) return
+    // That its own record ran out is no change that others see, and so without a revision of its own.
+    const isOver = left.some(({ peerKey, sessionId }) => this.#isOwn(peerKey, sessionId))
     // What Join returned is newer than what was under way to the stream.
-    if (view === undefined || revision <= view.revision) return
-    view.revision = revision
-    for (const record of [...joined, ...updated]) learn(view, record)
-    for (const { peerKey, sessionId } of left) {
-      const peer = byteKey(peerKey)
-      view.members.delete(peer)
-      if (peer !== this.session.peer || byteKey(sessionId) !== this.session.key) continue
-      this.views.delete(topicKey)
-      this.#listener.ownMembershipEnded(this, topicKey)
+    if (revision > view.revision) {
+      view.revision = revision
+      for (const record of [...joined, ...updated]) learn(view, record)
+      for (const { peerKey } of left) view.members.delete(byteKey(peerKey))
     }
+    if (!isOver) return
+    this.views.delete(topicKey)
+    this.#listener.ownMembershipEnded(this, topicKey)
+  }
+
+  #isOwn(peerKey: Uint8Array, sessionId: Uint8Array): boolean {
+    return byteKey(peerKey) === this.session.peer && byteKey(sessionId) === this.session.key
   }
 }
 
