@@ -154,7 +154,7 @@ export class RunningServer {
     const closed = this.#listener.stopAccepting()
     const cutAll = (): void => this.#listener.destroyConnections()
     // The last notice and the closing of connections fit into the deadline too.
-    const streamEndMs = Math.min(limits.streamEndMs, drainMs / 2)
+    const streamEndMs = Math.min(limits.streamEndMs, Math.ceil(drainMs / 2))
     this.#announceDrain(drainMs - streamEndMs)
     await this.#streamsFinish(drainMs - streamEndMs, signal)
     const ending = { notice: NoticeKind.DRAINING, error: draining(limits.takeoverMs) }

@@ -51,6 +51,11 @@ describe('the life of a server', () => {
     await server[Symbol.asyncDispose]()
   })
 
+  test.each([1, 3])('drains in %i ms, which no half of is whole', async (drainMs) => {
+    const { server } = await serve()
+    await server.close({ drainMs })
+  })
+
   test('a port that is taken rejects, and the server can listen again later', async () => {
     const { port, server: other } = await serve()
     const server = createServer({ port })
