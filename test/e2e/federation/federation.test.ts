@@ -19,19 +19,17 @@ const SERVERS = 3
 
 /** How long things take: in the lane what operators get, else about half of it. */
 const TIMES = LANE
-  ? { leaseMs: 10_000, stateMs: 1_000, graceMs: 2_000, cutMs: 9_000, stopMs: 8_000, calmMs: 5_000, drainMs: 5_000 }
+  ? { leaseMs: 10_000, stateMs: 1_000, graceMs: 2_000, cutMs: 7_000, stopMs: 8_000, calmMs: 5_000, drainMs: 5_000 }
   : { leaseMs: 6_000, stateMs: 500, graceMs: 1_000, cutMs: 5_000, stopMs: 4_000, calmMs: 1_000, drainMs: 1_000 }
 /** Longest time a server's silence may go unnoticed; see "ghost bound" in docs/federation.md. */
 const GHOST_BOUND_MS = TIMES.leaseMs + TIMES.stateMs
-/** A connection is given up when nothing came for two pings (federation_ping_ms, 2 s), seen at the third at the latest. */
-const PINGS_MS = 6_000
+/** A connection is given up when nothing came for two and a half pings (federation_ping_ms, 2 s). */
+const PINGS_MS = 5_000
 /** The first message that gets no receipt (federation_receipt_ms, 2 s) goes through the third server, and the others too. */
 const DETOUR_MS = 2_500
 /** What a busy machine may add to any of them. */
 const SLACK_MS = 1_500
 const STORM_ROWS = 5_000
-/** Entries of its log that a server keeps, where a test needs somebody to fall behind. */
-const LOG_ROWS = 300
 const SLOW_LINE = { kbitPerSecond: 1_000, delayMs: 40 }
 
 const SERVE_ARGS = [
@@ -66,8 +64,8 @@ afterAll(() => {
   console.log([times.table(), ...notes].join('\n'))
 })
 
-async function start(options: CrowdOptions, args: readonly string[] = []): Promise<Crowd> {
-  cluster = await Cluster.start(await network(), { servers: SERVERS, args: [...SERVE_ARGS, ...args] })
+async function start(options: CrowdOptions): Promise<Crowd> {
+  cluster = await Cluster.start(await network(), { servers: SERVERS, args: SERVE_ARGS })
   crowd = await Crowd.gather(cluster, options)
   crowd.talk()
   await pause(TIMES.calmMs)
@@ -86,6 +84,7 @@ async function expectKept(crowd: Crowd): Promise<{ signals: LedgerVerdict; links
 }
 
 const CALM_CROWD: CrowdOptions = { signalPeersPerServer: 3, sdkPeersPerServer: 2 }
+const SIGNALS_ONLY: CrowdOptions = { signalPeersPerServer: 3, sdkPeersPerServer: 0 }
 
 describe(`three servers ${missing === undefined ? 'in network namespaces' : 'on loopback'}`, () => {
   test('pass messages on while nothing is wrong', async () => {
@@ -122,7 +121,7 @@ describe(`three servers ${missing === undefined ? 'in network namespaces' : 'on 
   test.runIf(LANE)(
     'lose sight of a server that is cut off, after its lease and not before, and find it again',
     async () => {
-      const crowd = await start({ signalPeersPerServer: 3, sdkPeersPerServer: 0 })
+      const crowd = await start(SIGNALS_ONLY)
       const island = crowd.signalPeers.filter(({ name }) => crowd.homeOf(name) === 0)
       const mainland = crowd.signalPeers.filter(({ name }) => crowd.homeOf(name) !== 0)
       const everybody = crowd.signalPeers.map(({ name }) => name)
@@ -191,7 +190,7 @@ describe(`three servers ${missing === undefined ? 'in network namespaces' : 'on 
   })
 
   test.runIf(LANE)('keep who is at a server that was killed and comes back at once', async () => {
-    const crowd = await start({ signalPeersPerServer: 3, sdkPeersPerServer: 0 })
+    const crowd = await start(SIGNALS_ONLY)
     const killedAtMs = performance.now()
     await cluster.server(0).kill()
     await cluster.server(0).start()
@@ -225,44 +224,49 @@ describe(`three servers ${missing === undefined ? 'in network namespaces' : 'on 
     await expectKept(crowd)
   })
 
-  test.runIf(LANE)('pass messages on a slow line beside a storm of joins, and beside a snapshot', async () => {
-    const crowd = await start({ ...CALM_CROWD, sdkPeersPerServer: 0 }, ['--federation-log-rows', String(LOG_ROWS)])
-    const [storm, gust] = await Promise.all(
-      [STORM_ROWS, 2 * LOG_ROWS].map((rows) => JoinStorm.prepare(cluster.server(0).origin, rows)),
-    )
+  test.runIf(LANE)('pass messages on a slow line beside a storm of joins', async () => {
+    const crowd = await start(SIGNALS_ONLY)
+    const storm = await JoinStorm.prepare(cluster.server(0).origin, STORM_ROWS)
     await cluster.network.slow(2, SLOW_LINE)
-    const stormAtMs = performance.now()
-    await storm?.break()
-    await cluster.converged()
-    const stormMs = performance.now() - stormAtMs
-    const storming = crowd.signals.latency(crowd.between(0, 2), stormAtMs, performance.now())
-    // More changes than the log keeps, while nothing can pass, and for less than the lease.
-    for (const other of [0, 1]) await cluster.network.cut(2, other)
-    await gust?.break()
-    for (const other of [0, 1]) await cluster.network.heal(2, other)
-    await pause(TIMES.calmMs)
-    const snapshotAtMs = performance.now()
-    const snapshotMs = await cluster.converged()
-    const beside = crowd.signals.latency(crowd.between(0, 2), snapshotAtMs, snapshotAtMs + snapshotMs)
-    storm?.close()
-    gust?.close()
+    const startedMs = performance.now()
+    await storm.break()
+    await cluster.converged(undefined, 60_000)
+    const tookMs = performance.now() - startedMs
+    const beside = crowd.signals.latency(crowd.between(0, 2), startedMs, startedMs + tookMs)
+    storm.close()
     await cluster.network.slow(2)
-    times.add(
-      `${STORM_ROWS} joins beside a line of ${SLOW_LINE.kbitPerSecond / 1_000} Mbit/s: all servers equal`,
-      stormMs,
-    )
-    times.add('… message over that line meanwhile, p50', storming.p50Ms)
-    times.add('… message over that line meanwhile, p99', storming.p99Ms)
-    times.add(`snapshot of ${STORM_ROWS + 2 * LOG_ROWS} rows over it: all servers equal`, snapshotMs + TIMES.calmMs)
-    times.add('… message over it meanwhile, p99', beside.p99Ms)
+    const line = `a line of ${SLOW_LINE.kbitPerSecond / 1_000} Mbit/s`
+    times.add(`${STORM_ROWS} joins while one server has ${line}: all servers equal`, tookMs)
+    times.add('… message over that line meanwhile, p50', beside.p50Ms)
+    times.add('… message over that line meanwhile, p99', beside.p99Ms)
     await expectKept(crowd)
-    expect(storming.count).toBeGreaterThan(0)
     expect(beside.count).toBeGreaterThan(0)
-    expect(beside.p99Ms).toBeLessThan(snapshotMs / 2)
+    expect(beside.p99Ms).toBeLessThan(tookMs / 2)
+  })
+
+  test.runIf(LANE)('bring a server up to date that starts empty behind a slow line', async () => {
+    const crowd = await start(SIGNALS_ONLY)
+    const storm = await JoinStorm.prepare(cluster.server(0).origin, STORM_ROWS)
+    await storm.break()
+    await cluster.converged()
+    await cluster.network.slow(2, SLOW_LINE)
+    const killedAtMs = performance.now()
+    await cluster.server(2).kill()
+    await cluster.server(2).start()
+    const snapshotMs = await cluster.converged(undefined, 60_000)
+    await crowd.complete()
+    storm.close()
+    times.add(`snapshot of ${STORM_ROWS} rows over such a line: all servers equal`, snapshotMs)
+    times.add(
+      '… longest silence between the other two meanwhile',
+      crowd.signals.longestSilence(crowd.between(0, 1), killedAtMs, performance.now()),
+    )
+    await cluster.network.slow(2)
+    await expectKept(crowd)
   })
 
   test('are restarted one after the other under load, and lose nothing', async () => {
-    const crowd = await start({ signalPeersPerServer: 3, sdkPeersPerServer: 2 })
+    const crowd = await start(CALM_CROWD)
     const startedMs = performance.now()
     const silences: number[] = []
     for (const server of cluster.servers) {
