@@ -14,6 +14,7 @@ describe('a party address', () => {
     ['our-party', { server: 'localhost:81/', environmentServer: 'mesh://x' }, 'http://localhost:81', 'our-party'],
     ['mesh://mesh.example/a', { ...nothing, environmentServer: 'mesh://x' }, 'https://mesh.example', 'a'],
     ['http://127.0.0.1:9/a', nothing, 'http://127.0.0.1:9', 'a'],
+    ['a', { ...nothing, server: 'mesh://x,localhost' }, 'https://x, http://localhost:4600', 'a'],
   ])('%s with %j is at %s', (text, options, origin, party) => {
     expect(parsePartyAddress(text, options)).toMatchObject({ origin, party, label: party })
   })

@@ -75,7 +75,7 @@ async function beat(...origins: string[]): Promise<void> {
 async function connect(origins: string[], options?: Parameters<typeof make>[1]): Promise<void> {
   await make(origins, options)
   await beat(...origins)
-  expect(clients.servers.map(({ state }) => state.kind)).toEqual(origins.map(() => 'connected'))
+  expect(clients.servers.map(({ state }) => state)).toEqual(origins.map(() => 'connected'))
   log.length = 0
 }
 
@@ -104,7 +104,7 @@ function drain(origin: string, successor = '', successorKey: Uint8Array = NONE):
 }
 
 function where(): string[] {
-  return clients.servers.map(({ origin, state }) => `${origin} ${state.kind}`)
+  return clients.servers.map(({ origin, state }) => `${origin} ${state}`)
 }
 
 describe('signaling clients', () => {

@@ -51,7 +51,10 @@ export interface SignalClientsEvents {
 /** Where a client is with one of its servers. */
 export interface ServerStatus {
   readonly origin: string
-  readonly state: SignalState
+  /** 'waiting': lost, or not reached yet, and tried again soon. 'closed': for good. */
+  readonly state: SignalState['kind']
+  /** Why it is waiting or closed. */
+  readonly error: MeshError | undefined
 }
 
 /** How soon a second name of one server is tried again: it is in reserve, in case the first name stops working. */
@@ -78,7 +81,7 @@ export class SignalClients {
   }
 
   get servers(): ServerStatus[] {
-    return this.#homes.map(({ origin, state }) => ({ origin, state }))
+    return this.#homes.map(({ origin, state }) => ({ origin, state: state.kind, error: errorOf(state) }))
   }
 
   /** The best of what the servers are in: one that is connected makes the client connected. */
@@ -214,13 +217,17 @@ export class SignalClients {
 
   #failure(): MeshError {
     const failures = this.#homes.flatMap(({ origin, state }): ServerFailure[] => {
-      const error = state.kind === 'waiting' || state.kind === 'closed' ? state.error : undefined
+      const error = errorOf(state)
       return error ? [{ origin, error }] : []
     })
     return failures.length > 0
       ? combineFailures(failures)
       : new MeshError(ErrorReason.SESSION_CLOSED, 'the client was closed')
   }
+}
+
+function errorOf(state: SignalState): MeshError | undefined {
+  return 'error' in state ? state.error : undefined
 }
 
 function isUp({ state }: SignalClient): boolean {

@@ -1,6 +1,8 @@
 import { createClient, type MeshClient, type Swarm } from '@mesh/client'
+import { generateSigningKey } from '@mesh/core'
 import { createServer, type MeshServer, type ServerOptions } from '@mesh/server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { freePort } from '../federation/free-port.ts'
 import { Cast, type E2ePeer, until } from './cast.ts'
 
 /** Peers at two real servers, which are killed, started again and drained while the peers talk. */
@@ -40,8 +42,8 @@ class Talk {
   #say(): void {
     const saidAtMs = performance.now()
     for (const swarm of this.#swarms) {
-      const [peer] = swarm.peers.values()
-      const sent = (peer as NonNullable<typeof peer>).send(`m${this.#count}`).then(() => {
+      const other = this.#swarms[swarm === this.#swarms[0] ? 1 : 0]
+      const sent = swarm.send(`m${this.#count}`, { to: other.id }).then(() => {
         this.longestMs = Math.max(this.longestMs, performance.now() - saidAtMs)
       })
       sent.catch(() => undefined)
@@ -70,7 +72,7 @@ async function joinAt(...servers: string[]): Promise<Swarm> {
 
 /** Every client has a session and a stream at each of its servers. */
 async function allConnected(): Promise<boolean> {
-  return clients.every(({ servers }) => servers.every(({ state }) => state.kind === 'connected'))
+  return clients.every(({ servers }) => servers.every(({ state }) => state === 'connected'))
 }
 
 async function pairAt(...servers: string[]): Promise<[Swarm, Swarm]> {
@@ -140,19 +142,54 @@ describe('peers at two server processes', () => {
   })
 })
 
+interface Serving {
+  readonly server: MeshServer
+  readonly origin: string
+}
+
+/** Servers in this process, until the test is over. */
+const serving: MeshServer[] = []
+
+afterEach(async () => {
+  await Promise.all(serving.splice(0).map((server) => server.close({ drainMs: 0 })))
+})
+
+async function serve(options: ServerOptions = {}): Promise<Serving> {
+  const server = createServer({ port: 0, ...options })
+  serving.push(server)
+  return { server, origin: (await server.listen()).origin }
+}
+
+describe('peers at two servers that are federated', () => {
+  it('talk once each, with peers at either too, while one is killed and started again', async () => {
+    const homes = await Promise.all(
+      [0, 1].map(async () => ({ key: await generateSigningKey(), port: await freePort() })),
+    )
+    const [first, second] = homes as [(typeof homes)[number], (typeof homes)[number]]
+    const options = (own: typeof first, other: typeof first): ServerOptions => ({
+      port: own.port,
+      key: own.key,
+      federation: { realm: 'test', servers: [{ key: other.key.publicKey, url: `http://127.0.0.1:${other.port}` }] },
+    })
+    const one = await serve(options(first, second))
+    const two = await serve(options(second, first))
+    const pair = await pairAt(one.origin, two.origin)
+    const [left, right] = [await joinAt(one.origin), await joinAt(two.origin)]
+    await until(async () => [...pair, left, right].every((swarm) => swarm.peers.size === 3))
+    talking = new Talk(pair)
+    await pause(500)
+    await one.server.close({ drainMs: 0 })
+    await pause(2_000)
+    await serve(options(first, second))
+    await until(allConnected)
+    await talking.finish()
+    expect(await left.send('still here')).toMatchObject({ failed: [] })
+    for (const swarm of [...pair, left, right]) expect([swarm.memberCount, swarm.peers.size]).toEqual([3, 3])
+  })
+})
+
 describe('a server that drains', () => {
   const DRAIN_MS = 4_000
-  const servers: MeshServer[] = []
-
-  afterEach(async () => {
-    await Promise.all(servers.splice(0).map((server) => server.close({ drainMs: 0 })))
-  })
-
-  async function serve(options: ServerOptions = {}): Promise<{ server: MeshServer; origin: string }> {
-    const server = createServer({ port: 0, ...options })
-    servers.push(server)
-    return { server, origin: (await server.listen()).origin }
-  }
 
   it('hands its clients to its successor and stops early, and nobody sees anybody leave', async () => {
     const second = await serve()

@@ -84,10 +84,10 @@ export type MembershipRecord = Message<"mesh.signal.v1.MembershipRecord"> & {
 
   /**
    * Strictly rising per (topic, peer), over all servers the peer is joined at,
-   * at least 1. Of one session the highest seq wins; the
-   * same seq with other bytes is equivocation and neither is served. Peers
-   * start from Unix time in milliseconds times 1024, so a restarted peer
-   * rises without storing anything.
+   * at least 1. At one server the highest seq wins; the same seq with other
+   * bytes is equivocation and neither is served. Peers start from Unix time
+   * in milliseconds times 1024, so a restarted peer rises without storing
+   * anything.
    *
    * @generated from field: uint64 seq = 6;
    */
