@@ -181,9 +181,10 @@ export class FederatedBackplane implements Backplane {
   }
 
   #createReplication(): Replication {
-    const { key, limits, clock, random, verify } = this.#options
+    const { key, federation, limits, clock, random, verify } = this.#options
     return new Replication({
       self: key.publicKey,
+      servers: [...federation.servers.map((server) => server.key), ...(federation.allowed ?? [])],
       limits,
       random,
       verify,

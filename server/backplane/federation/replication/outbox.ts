@@ -5,10 +5,13 @@ import {
   type OriginState,
   PullSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { type ByteKey, byteKey, bytesOfKey } from '../../../byte-key.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
 import type { Neighbour } from '../channel.ts'
-import { Cursor } from './log/cursor.ts'
+import { Cursor, type CursorOptions } from './log/cursor.ts'
 import type { OwnOrigin } from './own-origin.ts'
+import { PassedOn } from './relay/passed-on.ts'
+import type { ReplicaFeed } from './relay/replica-feed.ts'
 
 /** A frame of rows is at most 256 KiB: it must not keep a state waiting for long on a slow line. */
 const MAX_FRAME_BYTES = 256 * 1_024
@@ -31,10 +34,15 @@ export class Outbox {
   readonly neighbour: Neighbour
   readonly cursor: Cursor
   readonly #options: OutboxOptions
+  readonly #cursorOptions: Omit<CursorOptions, 'feed'>
   #isStateDue = true
   #signedState: OriginState | undefined
   /** By origin: the position after which rows are wanted. */
-  readonly #pulls = new Map<string, Frame>()
+  readonly #pulls = new Map<ByteKey, Frame>()
+  /** Origins that the neighbour was asked for. */
+  readonly #asked = new Set<ByteKey>()
+  /** By origin: what is passed on to the neighbour. */
+  readonly #passedOn = new Map<ByteKey, PassedOn>()
   /** Whether the neighbour is asking for frames, until it was told that there is none. */
   isAsking = true
 
@@ -43,17 +51,21 @@ export class Outbox {
     this.#options = options
     this.neighbour = neighbour
     const { recordsPerSecond, maxRequestBytes } = neighbour.limits
-    this.cursor = new Cursor({
-      feed: own,
+    const messageBytes = maxRequestBytes || limits.federationMaxRequestBytes
+    this.#cursorOptions = {
       maxRows: Math.min(limits.federationPageRows, recordsPerSecond || Number.POSITIVE_INFINITY),
-      maxBytes: Math.min(
-        MAX_FRAME_BYTES,
-        (maxRequestBytes || limits.federationMaxRequestBytes) - MESSAGE_OVERHEAD_BYTES,
-      ),
+      maxBytes: Math.min(MAX_FRAME_BYTES, messageBytes - MESSAGE_OVERHEAD_BYTES),
       snapshotIntervalMs: limits.federationStateMs,
       snapshotId,
       nowMs,
-    })
+    }
+    this.cursor = new Cursor({ feed: own, ...this.#cursorOptions })
+  }
+
+  /** When there is something to send that is not there now. One that was woken and waits for credit comes by itself. */
+  get dueMs(): number {
+    if (this.isAsking) return Number.POSITIVE_INFINITY
+    return Math.min(this.cursor.dueMs, ...[...this.#passedOn.values()].map(({ dueMs }) => dueMs))
   }
 
   /** The own state is to be sent anew. */
@@ -66,9 +78,46 @@ export class Outbox {
     this.#signedState = state
   }
 
-  pull(origin: Uint8Array, epoch: bigint, seq: bigint): void {
-    const pull = create(PullSchema, { after: { origin, epoch, seq } })
-    this.#pulls.set(String(origin), create(FrameSchema, { frame: { case: 'pull', value: pull } }))
+  pull(origin: ByteKey, epoch: bigint, seq: bigint): void {
+    this.#asked.add(origin)
+    const value = create(PullSchema, { after: { origin: bytesOfKey(origin), epoch, seq } })
+    this.#pulls.set(origin, create(FrameSchema, { frame: { case: 'pull', value } }))
+  }
+
+  /** Whether the neighbour was asked for an origin on this stream. */
+  hasAsked(origin: ByteKey): boolean {
+    return this.#asked.has(origin)
+  }
+
+  /** The neighbour asked for another origin: it gets what follows its position, until `untilMs`. */
+  passOn(feed: ReplicaFeed, epoch: bigint, seq: bigint, untilMs: number): void {
+    const origin = byteKey(feed.origin)
+    let passed = this.#passedOn.get(origin)
+    if (passed === undefined || passed.feed !== feed) {
+      passed?.close()
+      passed = new PassedOn(feed, new Cursor({ feed, ...this.#cursorOptions }))
+      this.#passedOn.set(origin, passed)
+    }
+    passed.ask(epoch, seq, untilMs)
+  }
+
+  /** A state that an origin signed. */
+  passState(origin: ByteKey, state: OriginState): void {
+    this.#passedOn.get(origin)?.state(state)
+  }
+
+  passes(origin: ByteKey): boolean {
+    return this.#passedOn.has(origin)
+  }
+
+  stopPassing(origin: ByteKey): void {
+    this.#passedOn.get(origin)?.close()
+    this.#passedOn.delete(origin)
+  }
+
+  /** Stops passing on what the neighbour did not ask for again. */
+  expire(nowMs: number): void {
+    for (const [origin, { untilMs }] of this.#passedOn) if (untilMs <= nowMs) this.stopPassing(origin)
   }
 
   next(): Frame | undefined {
@@ -77,13 +126,9 @@ export class Outbox {
     return frame
   }
 
-  /** When there is something to send that is not there now. One that was woken and waits for credit comes by itself. */
-  get dueMs(): number {
-    return this.isAsking ? Number.POSITIVE_INFINITY : this.cursor.dueMs
-  }
-
   close(): void {
     this.cursor.close()
+    for (const origin of this.#passedOn.keys()) this.stopPassing(origin)
   }
 
   #control(): Frame | undefined {
@@ -99,15 +144,25 @@ export class Outbox {
     }
     const signed = this.#signedState
     this.#signedState = undefined
-    return signed && stateFrame(signed)
+    return signed === undefined ? first(this.#passedOn, (passed) => passed.nextState()) : stateFrame(signed)
   }
 
   #rows(): Frame | undefined {
-    const rows = this.cursor.next()
-    return rows && create(FrameSchema, { frame: { case: 'rows', value: rows } })
+    const value = this.cursor.next()
+    if (value !== undefined) return create(FrameSchema, { frame: { case: 'rows', value } })
+    return first(this.#passedOn, (passed) => passed.nextRows())
   }
 }
 
 function stateFrame(value: OriginState): Frame {
   return create(FrameSchema, { frame: { case: 'originState', value } })
+}
+
+/** The first frame that any of them has. */
+function first(all: ReadonlyMap<ByteKey, PassedOn>, next: (passed: PassedOn) => Frame | undefined): Frame | undefined {
+  for (const passed of all.values()) {
+    const frame = next(passed)
+    if (frame !== undefined) return frame
+  }
+  return undefined
 }

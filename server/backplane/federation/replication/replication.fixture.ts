@@ -112,6 +112,7 @@ export class TestServer {
       startWallMs: wallMs,
       now: () => time,
       watched: () => this.isWatching,
+      servers: [1, 2, 3, 4, 5].map(serverBytes),
       sign: (state) => this.signed.push(state),
       effects: {
         changed: (change) => this.changes.push(change),
@@ -201,6 +202,9 @@ export class TestNetwork {
     const errors: MeshError[] = []
     for (let isBusy = true; isBusy; ) {
       isBusy = false
+      for (const { replication, signed } of this.#servers) {
+        for (const state of signed.splice(0)) replication.signed(state, testSignature())
+      }
       for (const { from, to } of [...this.#links]) {
         const frame = from.replication.next(to.key)
         if (frame === undefined) continue

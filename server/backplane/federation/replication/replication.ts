@@ -1,21 +1,25 @@
-import { create } from '@bufbuild/protobuf'
+import { create, fromBinary } from '@bufbuild/protobuf'
 import { type Ed25519VerifySync, ErrorReason, MeshError, type Random, type VerifiedRecord } from '@mesh/core'
 import {
   type Frame,
   type OriginPosition,
   OriginPositionSchema,
+  type OriginState,
+  OriginStateSchema,
   type Pull,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { type ByteKey, byteKey, bytesOfKey } from '../../../byte-key.ts'
 import type { Instant, TopicChange } from '../../../directory/directory.ts'
 import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
 import type { OriginStatus } from '../../../ops/federation-status.ts'
 import type { FederationChannel, Neighbour } from '../channel.ts'
 import type { Home } from '../home.ts'
-import { isPlausibleEpoch } from './log/own-epoch.ts'
+import { canHaveBeenOwn } from './log/own-epoch.ts'
 import { Outbox } from './outbox.ts'
 import { OwnOrigin } from './own-origin.ts'
 import { PauseWatch } from './pause-watch.ts'
+import { Relays } from './relay/relays.ts'
 import { Replica } from './replica/replica.ts'
 import { RowIntake } from './replica/row-intake.ts'
 import { RowStore } from './table/row-store.ts'
@@ -52,8 +56,8 @@ export interface ReplicationOptions {
   readonly effects: ReplicationEffects
   /** Whether somebody here looks at the topic now. Records of other topics are verified when somebody does. */
   readonly watched: (topicKey: ByteKey) => boolean
-  /** Whether a server may take part; asked of origins that are heard of through others. Default: all. */
-  readonly allowed?: (server: ByteKey) => boolean
+  /** Keys of the servers that this one works with. What cannot be heard of them directly is asked for through others. */
+  readonly servers?: readonly Uint8Array[]
   /**
    * Signs a state of this server (statement "origin-state"), so that it can travel through others; the answer goes to
    * `signed`. Without it this server's rows reach only those that it has a stream with.
@@ -79,6 +83,9 @@ export class Replication implements FederationChannel {
   /** By server that a stream is open with. */
   readonly #outboxes = new Map<ByteKey, Outbox>()
   readonly #pauses: PauseWatch
+  readonly #relays: Relays
+  /** Servers that are never forgotten. */
+  readonly #expected: ReadonlySet<ByteKey>
   /** Origins that turned out to pass on what their peers did not sign; judged when the method that found it ends. */
   readonly #forgers = new Map<ByteKey, MeshError>()
   #nextStateMs: number
@@ -119,6 +126,18 @@ export class Replication implements FederationChannel {
       [...this.#outboxes.values()].some(({ cursor }) => cursor.isCatchingUp(limits.federationLogRows))
     this.#own = new OwnOrigin({ self, store, visible, limits, random, startWallMs, isAwaited })
     this.#rows = new RowIntake({ store, visible, limits, nowWallMs: () => now().wallMs })
+    this.#relays = new Relays({
+      replicas: this.#replicas,
+      outboxes: this.#outboxes,
+      store,
+      rows: this.#rows,
+      limits,
+      verify,
+      nowMs: () => this.#nowMs(),
+      wake: (server) => this.#wake(server),
+    })
+    this.#expected = new Set(options.servers?.map(byteKey))
+    for (const server of this.#expected) if (server !== this.#self) this.#replicaOf(server)
     this.#nextStateMs = this.#nowMs()
     this.#pauses = new PauseWatch(this.#nextStateMs, limits.federationStateMs / 2)
   }
@@ -149,6 +168,7 @@ export class Replication implements FederationChannel {
     const outbox = new Outbox({ neighbour, own: this.#own, limits, nowMs, snapshotId })
     this.#outboxes.set(server, outbox)
     this.#replicaOf(server)?.connected()
+    this.#relays.up(server)
     const held = neighbour.have.find(({ origin }) => byteKey(origin) === this.#self)
     this.#serve(outbox, held?.epoch ?? 0n, held?.seq ?? 0n)
   }
@@ -156,10 +176,11 @@ export class Replication implements FederationChannel {
   receive(server: ByteKey, { frame }: Frame): void {
     switch (frame.case) {
       case 'originState':
-        this.#directReplica(server, frame.value.origin)?.receiveState(frame.value)
+        this.#receiveState(server, frame.value)
         break
       case 'rows':
-        this.#directReplica(server, frame.value.origin)?.receiveRows(frame.value)
+        if (byteKey(frame.value.origin) !== server) this.#relays.receiveRows(server, frame.value)
+        else this.#replicas.get(server)?.receiveRows(frame.value)
         break
       case 'pull':
         this.#receivePull(server, frame.value)
@@ -181,10 +202,19 @@ export class Replication implements FederationChannel {
     this.#outboxes.get(server)?.close()
     this.#outboxes.delete(server)
     this.#replicas.get(server)?.disconnected()
+    this.#relays.down(server)
   }
 
   /** The signature that `sign` was asked for: 64 bytes, over exactly that state. */
-  signed(_state: Uint8Array, _signature: Uint8Array): void {}
+  signed(state: Uint8Array, signature: Uint8Array): void {
+    const signed = create(SignedStatementSchema, { statement: state, signature })
+    const message = create(OriginStateSchema, { ...fromBinary(OriginStateSchema, state), signed })
+    if (message.epoch !== this.#own.epoch) return
+    for (const [server, outbox] of this.#outboxes) {
+      outbox.signedState(message)
+      this.#wake(server)
+    }
+  }
 
   /** Does what is due. Call it at `nextDeadlineMs`; too early does nothing, too late is noticed as a pause of this process. */
   tick(): void {
@@ -194,14 +224,16 @@ export class Replication implements FederationChannel {
       this.#nextStateMs = nowMs + limits.federationStateMs
       for (const outbox of this.#outboxes.values()) outbox.stateDue()
       for (const server of this.#outboxes.keys()) this.#wake(server)
+      if (this.#outboxes.size > 0) this.#options.sign?.(this.#own.stateBytes(limits.federationLeaseMs))
     }
     if (this.#pauses.wasPaused(nowMs, this.#nextStateMs)) {
       for (const replica of this.#replicas.values()) replica.grantGrace(limits.federationPauseGraceMs)
     }
     for (const [server, replica] of this.#replicas) {
-      if (!replica.tick() && !this.#outboxes.has(server)) this.#replicas.delete(server)
+      if (!replica.tick() && !this.#outboxes.has(server) && !this.#expected.has(server)) this.#replicas.delete(server)
     }
     for (const [server, { dueMs }] of this.#outboxes) if (dueMs <= nowMs) this.#wake(server)
+    this.#relays.tick()
     this.#departures.expire(nowMs)
     this.#judgeForgers()
   }
@@ -272,7 +304,7 @@ export class Replication implements FederationChannel {
       visible: this.#visible,
       rows: this.#rows,
       limits,
-      nowMs: () => this.#nowMs(),
+      now: this.#options.now,
       pull: (epoch, seq) => this.#pull(origin, epoch, seq),
     })
     this.#replicas.set(origin, replica)
@@ -289,19 +321,23 @@ export class Replication implements FederationChannel {
     return false
   }
 
-  /** The replica that a frame of a direct stream is for: that of the server at its other end. */
-  #directReplica(server: ByteKey, origin: Uint8Array): Replica | undefined {
-    if (byteKey(origin) !== server) {
-      throw new MeshError(ErrorReason.ORIGIN_FORGED, 'a server sends rows of its own peers only')
+  #receiveState(server: ByteKey, state: OriginState): void {
+    if (byteKey(state.origin) !== server) {
+      this.#relays.receiveState(server, state)
+      return
     }
-    return this.#replicas.get(server)
+    this.#replicas.get(server)?.receiveState(state)
+    this.#relays.receiveSigned(server, state)
   }
 
   #receivePull(server: ByteKey, { after }: Pull): void {
     const outbox = this.#outboxes.get(server)
     if (after === undefined || outbox === undefined)
       throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'a Pull says after what')
-    if (byteKey(after.origin) !== this.#self) return
+    if (byteKey(after.origin) !== this.#self) {
+      this.#relays.receivePull(server, after)
+      return
+    }
     this.#serve(outbox, after.epoch, after.seq)
     this.#wake(server)
   }
@@ -316,7 +352,7 @@ export class Replication implements FederationChannel {
   /** Another incarnation of this server was in epoch `past`: goes on above it. */
   #rise(past: bigint): void {
     const { limits, now, effects } = this.#options
-    if (!isPlausibleEpoch(past, now().wallMs)) {
+    if (!canHaveBeenOwn(past, now().wallMs)) {
       throw new MeshError(ErrorReason.EPOCH_STALE, `this server never was in epoch ${past}`, { value: past })
     }
     // Whoever claims one epoch after the other cannot make everybody replicate this server all the time.
@@ -331,7 +367,7 @@ export class Replication implements FederationChannel {
   }
 
   #pull(origin: ByteKey, epoch: bigint, seq: bigint): void {
-    this.#outboxes.get(origin)?.pull(bytesOfKey(origin), epoch, seq)
+    this.#outboxes.get(origin)?.pull(origin, epoch, seq)
     this.#wake(origin)
   }
 

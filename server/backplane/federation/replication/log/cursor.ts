@@ -66,6 +66,10 @@ export class Cursor {
     return place.kind === 'snapshot' || (place.kind === 'log' && place.seq < log.head - BigInt(usualEntries))
   }
 
+  get isSendingSnapshot(): boolean {
+    return this.#place.kind === 'snapshot'
+  }
+
   /** Goes on after what the other server holds. Position 0 is nothing, and gets a snapshot rather than the whole past. */
   seek(epoch: bigint, seq: bigint): void {
     this.close()

@@ -1,9 +1,12 @@
 import { ErrorReason, equalBytes, MeshError, TokenBucket } from '@mesh/core'
-import type { OriginState, Rows, SnapshotPage } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { OriginState, Row, Rows, SnapshotPage } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { type ByteKey, bytesOfKey } from '../../../../byte-key.ts'
+import type { Instant } from '../../../../directory/directory.ts'
 import { limitError, type ServerLimits } from '../../../../limits/server-limits.ts'
 import type { OriginStatus } from '../../../../ops/federation-status.ts'
+import { canBeOfAnother } from '../log/own-epoch.ts'
 import type { RowStore } from '../table/row-store.ts'
+import type { RowTable } from '../table/row-table.ts'
 import type { VisibleSet } from '../visible/visible-set.ts'
 import { LeasedTables } from './leased-tables.ts'
 import type { RowIntake } from './row-intake.ts'
@@ -15,9 +18,22 @@ export interface ReplicaOptions {
   readonly visible: VisibleSet
   readonly rows: RowIntake
   readonly limits: ServerLimits
-  readonly nowMs: () => number
+  readonly now: () => Instant
   /** Asks for what comes after a position; seq 0 asks for a snapshot. */
   readonly pull: (epoch: bigint, seq: bigint) => void
+}
+
+/** Who passes the replica on to others. */
+export interface ReplicaFollower {
+  applied(row: Row): void
+  replaced(seq: bigint): void
+}
+
+/** A table, and where in its origin's log it stands. */
+export interface TablePosition {
+  readonly epoch: bigint
+  readonly seq: bigint
+  readonly table: RowTable
 }
 
 /** Epochs that an origin may go through at once, and one more for every lease. It has one per start. */
@@ -42,6 +58,7 @@ const MAX_AWAITED_SNAPSHOTS = 4
 export class Replica {
   readonly #options: ReplicaOptions
   readonly #tables: LeasedTables
+  follower: ReplicaFollower | undefined
   readonly #epochs: TokenBucket
   readonly #snapshots: TokenBucket
   #intake: SnapshotIntake | undefined
@@ -67,7 +84,8 @@ export class Replica {
   #condemned: MeshError | undefined
 
   constructor(options: ReplicaOptions) {
-    const { visible, limits, nowMs } = options
+    const { visible, limits, now } = options
+    const nowMs = (): number => now().monotonicMs
     this.#options = options
     this.#tables = new LeasedTables({ visible, limits, nowMs })
     const clock = { monotonicMs: nowMs }
@@ -82,6 +100,13 @@ export class Replica {
   /** What follows is wanted: seq 0 when that is everything. */
   get position(): { epoch: bigint; seq: bigint } {
     return { epoch: this.#epoch, seq: this.#tables.table === undefined || this.#needsSnapshot ? 0n : this.#seq }
+  }
+
+  /** The table that further entries follow; undefined while there is none, or a snapshot is wanted. */
+  get base(): TablePosition | undefined {
+    const { table, stage } = this.#tables
+    if (table === undefined || stage === 'empty' || this.#needsSnapshot) return undefined
+    return { epoch: this.#epoch, seq: this.#seq, table }
   }
 
   get isEmpty(): boolean {
@@ -115,7 +140,7 @@ export class Replica {
     this.#lastSnapshotId = undefined
     this.#hasMoved = true
     this.#staleSinceMs = undefined
-    this.#pulledAtMs = this.#options.nowMs()
+    this.#pulledAtMs = this.#nowMs
     this.#isPullAnswered = false
   }
 
@@ -134,14 +159,16 @@ export class Replica {
     checkState(state, this.#options.limits)
     if (!this.#acceptsEpoch(state.epoch) || state.beat <= this.#beat) return
     if (state.headSeq < this.#toldHead) throw backwards('the origin took back entries of its log')
-    const isStalled = this.#isBehind && !this.#hasMoved
+    const isMoving = this.#hasMoved
+    const isStalled = this.#isBehind && !isMoving
     this.#beat = state.beat
     this.#toldHead = state.headSeq
     this.#head = larger(this.#head, state.headSeq)
     this.#hasMoved = false
     this.#expected ??= state
     this.#compareDigest()
-    const speaksForRows = !isStalled && this.#mismatches === 0
+    const isRight = this.#mismatches === 0 || isMoving
+    const speaksForRows = !isStalled && isRight
     this.#tables.heard(state.headSeq, speaksForRows ? state.leaseMs : undefined)
     if (isStalled && this.#isBehind) this.#pull()
     this.#settle()
@@ -157,6 +184,25 @@ export class Replica {
     if (rows.snapshot === undefined) this.#receiveEntries(rows)
     else this.#receivePage(rows, rows.snapshot)
     this.#settle()
+  }
+
+  /** Whether a state is newer than all that counted. */
+  isNews({ epoch, beat }: OriginState): boolean {
+    return epoch > this.#epoch || (epoch === this.#epoch && beat > this.#beat)
+  }
+
+  /** Takes a table that the origin vouched for, though it came through another server. */
+  adopt({ epoch, seq, table }: TablePosition): void {
+    if (epoch > this.#epoch) this.#enter(epoch)
+    this.#dropIntake()
+    this.#swap(table, seq)
+  }
+
+  /** Takes the entries that follow, which the origin vouched for. */
+  adoptEntries(rows: readonly Row[]): void {
+    const { table } = this.#tables
+    if (table !== undefined) this.#apply(table, rows)
+    this.#head = larger(this.#head, this.#seq)
   }
 
   /** This process was paused: see `LeasedTables.grantGrace`. */
@@ -192,18 +238,25 @@ export class Replica {
       this.#refuseStale()
       return false
     }
-    if (epoch > this.#epoch) this.#enter(epoch)
+    if (epoch > this.#epoch) {
+      if (!canBeOfAnother(epoch, this.#options.now().wallMs)) {
+        throw new MeshError(ErrorReason.EPOCH_STALE, `epoch ${epoch} lies in the future`, { value: epoch })
+      }
+      this.#enter(epoch)
+      // Not right after Hello, which asked already.
+      this.#pull()
+    }
     if (this.#condemned !== undefined) throw this.#condemned
     return true
   }
 
   /** The origin does not know how far it was, after a restart with its clock set back: a Pull tells it. */
   #refuseStale(): void {
-    const { nowMs, limits, pull } = this.#options
+    const { limits, pull } = this.#options
     if (this.#staleSinceMs === undefined) {
-      this.#staleSinceMs = nowMs()
+      this.#staleSinceMs = this.#nowMs
       pull(this.#epoch, 0n)
-    } else if (nowMs() - this.#staleSinceMs > 2 * limits.federationStateMs) {
+    } else if (this.#nowMs - this.#staleSinceMs > 2 * limits.federationStateMs) {
       const value = this.#epoch
       throw new MeshError(ErrorReason.EPOCH_STALE, `the origin was in epoch ${value} before`, { value })
     }
@@ -224,8 +277,6 @@ export class Replica {
     this.#needsSnapshot = false
     this.#condemned = undefined
     this.#staleSinceMs = undefined
-    // Not right after Hello, which asked already.
-    this.#pull()
   }
 
   #receiveEntries({ fromSeq, toSeq, rows }: Rows): void {
@@ -240,9 +291,14 @@ export class Replica {
       this.#pull()
       return
     }
-    for (let i = Number(this.#seq + 1n - fromSeq); i < rows.length; i++) {
-      this.#options.rows.apply(table, rows[i] as Rows['rows'][number])
+    this.#apply(table, rows.slice(Number(this.#seq + 1n - fromSeq)))
+  }
+
+  #apply(table: RowTable, rows: readonly Row[]): void {
+    for (const row of rows) {
+      this.#options.rows.apply(table, row)
       this.#seq += 1n
+      this.follower?.applied(row)
       this.#moved()
       this.#compareDigest()
     }
@@ -258,7 +314,10 @@ export class Replica {
     if (intake === undefined || verdict !== 'next') return
     for (const row of rows.rows) this.#options.rows.add(intake.table, row)
     this.#moved()
-    if (intake.isComplete) this.#swap(intake)
+    if (!intake.isComplete) return
+    this.#intake = undefined
+    this.#lastSnapshotId = intake.id
+    this.#swap(intake.table, intake.seq)
   }
 
   /** The snapshot that a page belongs to; undefined for one that was taken or given up. */
@@ -267,7 +326,7 @@ export class Replica {
     if (this.#intake?.id === page.snapshotId) return this.#intake
     if (page.page > 0 || page.snapshotId === this.#lastSnapshotId) return undefined
     if (this.#awaitedSnapshots === 0) throw invalid('nobody asked for a snapshot')
-    if (!this.#snapshots.take()) throw new MeshError(ErrorReason.LIMIT_EXCEEDED, 'snapshots come too fast')
+    if (!this.#snapshots.take()) throw this.#tooManySnapshots()
     if (rows.toSeq < this.#seq) throw backwards(`the snapshot is of seq ${rows.toSeq}, and ${this.#seq} was reached`)
     this.#dropIntake()
     this.#awaitedSnapshots -= 1
@@ -276,13 +335,12 @@ export class Replica {
   }
 
   /** Every page of a snapshot was there. */
-  #swap(intake: SnapshotIntake): void {
-    this.#intake = undefined
-    this.#lastSnapshotId = intake.id
+  #swap(table: RowTable, seq: bigint): void {
     this.#needsSnapshot = false
-    this.#seq = intake.seq
-    this.#head = larger(this.#head, intake.seq)
-    this.#tables.replace(intake.table)
+    this.#seq = seq
+    this.#head = larger(this.#head, seq)
+    this.#tables.replace(table)
+    this.follower?.replaced(seq)
     this.#compareDigest()
   }
 
@@ -292,7 +350,8 @@ export class Replica {
     const { table } = this.#tables
     if (expected === undefined || table === undefined || expected.headSeq > this.#seq) return
     this.#expected = undefined
-    if (expected.headSeq < this.#seq) return
+    // While a snapshot is wanted, the table is known to be wrong.
+    if (expected.headSeq < this.#seq || this.#needsSnapshot) return
     if (expected.rowCount === BigInt(table.rows) && equalBytes(expected.digest, table.digest.bytes())) {
       this.#mismatches = 0
       return
@@ -302,6 +361,15 @@ export class Replica {
       throw new MeshError(ErrorReason.DIGEST_MISMATCH, `its table at seq ${this.#seq} is not the one it tells of`)
     }
     this.#needsSnapshot = true
+  }
+
+  #tooManySnapshots(): MeshError {
+    const retryAfterMs = this.#snapshots.msUntil()
+    return new MeshError(ErrorReason.LIMIT_EXCEEDED, 'snapshots come too fast', { retryAfterMs })
+  }
+
+  get #nowMs(): number {
+    return this.#options.now().monotonicMs
   }
 
   #moved(): void {
@@ -317,12 +385,12 @@ export class Replica {
 
   /** Asks for what is missing: at once when the last Pull was answered, else not before the answer can have come. */
   #pull(): void {
-    const { limits, nowMs, pull } = this.#options
+    const { limits, pull } = this.#options
     const { federationStateMs, federationLeaseMs } = limits
     const patienceMs = this.#needsSnapshot ? federationStateMs : 0
     const waitMs = this.#isPullAnswered ? patienceMs : Math.max(federationStateMs, federationLeaseMs / 3)
-    if (nowMs() < this.#pulledAtMs + waitMs) return
-    this.#pulledAtMs = nowMs()
+    if (this.#nowMs < this.#pulledAtMs + waitMs) return
+    this.#pulledAtMs = this.#nowMs
     this.#isPullAnswered = false
     this.#dropIntake()
     this.#awaitedSnapshots = Math.min(this.#awaitedSnapshots + 1, MAX_AWAITED_SNAPSHOTS)

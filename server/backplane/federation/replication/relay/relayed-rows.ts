@@ -1,0 +1,205 @@
+import { clone, fromBinary } from '@bufbuild/protobuf'
+import { type Ed25519VerifySync, ErrorReason, equalBytes, MeshError, verifyStatementSync } from '@mesh/core'
+import {
+  type OriginState,
+  OriginStateSchema,
+  type Row,
+  RowSchema,
+  type Rows,
+} from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { byteKey, bytesOfKey } from '../../../../byte-key.ts'
+import type { ServerLimits } from '../../../../limits/server-limits.ts'
+import type { Replica, TablePosition } from '../replica/replica.ts'
+import type { RowIntake } from '../replica/row-intake.ts'
+import { SnapshotIntake } from '../replica/snapshot-intake.ts'
+import { NONE } from '../table/hash-index.ts'
+import { rowHash } from '../table/row-digest.ts'
+import type { RowStore } from '../table/row-store.ts'
+
+export interface RelayedRowsOptions {
+  readonly replica: Replica
+  readonly store: RowStore
+  readonly rows: RowIntake
+  readonly limits: ServerLimits
+  readonly verify: Ed25519VerifySync
+}
+
+/** Tables in a row that may differ from what the origin signed before the one that passes them on is to blame. */
+const MAX_MISMATCHES = 2
+
+/**
+ * What a third server passes on of an origin: nobody sees it until the origin's own signature vouches for it.
+ *
+ *  1. Rows gather here: a snapshot in a table of its own, entries of the log in a list.
+ *  2. A state counts when the origin signed it and it was not seen before.
+ *  3. When the rows reach the seq of such a state and its digest is theirs, they go to the replica, in the order in which the
+ *     origin wrote them, and the state after them. Otherwise they go nowhere, and a snapshot is wanted.
+ */
+export class RelayedRows {
+  readonly #options: RelayedRowsOptions
+  #intake: SnapshotIntake | undefined
+  #intakeEpoch = 0n
+  /** A complete snapshot that no state vouched for yet; without one, the replica's own table is what entries follow. */
+  #snapshot: TablePosition | undefined
+  #entries: Row[] = []
+  /** The oldest state that the rows did not reach yet. */
+  #state: OriginState | undefined
+  #needsSnapshot = false
+  #mismatches = 0
+
+  constructor(options: RelayedRowsOptions) {
+    this.#options = options
+  }
+
+  /** Whether a snapshot is coming in. */
+  get isBusy(): boolean {
+    return this.#intake !== undefined
+  }
+
+  /** What follows is wanted: seq 0 when that is everything. */
+  get position(): { epoch: bigint; seq: bigint } {
+    const base = this.#base
+    if (base === undefined || this.#needsSnapshot) return { epoch: this.#options.replica.position.epoch, seq: 0n }
+    return { epoch: base.epoch, seq: base.seq + BigInt(this.#entries.length) }
+  }
+
+  /**
+   * A state that was passed on. Only its signed form counts.
+   * @throws MeshError SIGNATURE_INVALID, ORIGIN_FORGED, and what `receiveRows` throws
+   */
+  receiveState({ signed }: OriginState): void {
+    const { replica, verify } = this.#options
+    const origin = bytesOfKey(replica.origin)
+    if (signed === undefined)
+      throw new MeshError(ErrorReason.SIGNATURE_INVALID, 'a state is passed on without signature')
+    verifyStatementSync(origin, 'origin-state', signed.statement, signed.signature, verify)
+    const state = fromBinary(OriginStateSchema, signed.statement)
+    if (!equalBytes(state.origin, origin))
+      throw new MeshError(ErrorReason.ORIGIN_FORGED, 'the state is of another origin')
+    if (!replica.isNews(state)) return
+    if (this.#state === undefined || this.#state.epoch < state.epoch) this.#state = state
+    this.#confirm()
+  }
+
+  /**
+   * Rows that were passed on. Returns whether they follow what is here; otherwise a Pull is needed.
+   * @throws MeshError INVALID_ARGUMENT, DIGEST_MISMATCH, LIMIT_EXCEEDED federation_max_rows, and what `checkRow` throws
+   */
+  receiveRows(rows: Rows): boolean {
+    const isNext = rows.snapshot === undefined ? this.#addEntries(rows) : this.#addPage(rows, rows.snapshot)
+    if (isNext) this.#confirm()
+    return isNext && !this.#needsSnapshot
+  }
+
+  /** Forgets what nobody vouched for: the origin can be heard itself, or through another server. */
+  clear(): void {
+    this.#dropIntake()
+    if (this.#snapshot !== undefined) this.#options.store.dropTable(this.#snapshot.table)
+    this.#snapshot = undefined
+    this.#entries = []
+    this.#state = undefined
+    this.#needsSnapshot = false
+  }
+
+  get #base(): TablePosition | undefined {
+    return this.#snapshot ?? this.#options.replica.base
+  }
+
+  #addEntries({ epoch, fromSeq, toSeq, rows }: Rows): boolean {
+    const { limits } = this.#options
+    this.#dropIntake()
+    const { seq: end } = this.position
+    if (rows.length === 0 || toSeq !== fromSeq + BigInt(rows.length - 1)) {
+      throw new MeshError(
+        ErrorReason.INVALID_ARGUMENT,
+        `${rows.length} rows are not the entries ${fromSeq} to ${toSeq}`,
+      )
+    }
+    if (this.#base?.epoch !== epoch || this.#needsSnapshot || fromSeq > end + 1n) return false
+    // Copies: an entry must not keep the whole frame that it came in.
+    for (const row of rows.slice(Number(end + 1n - fromSeq))) this.#entries.push(clone(RowSchema, row))
+    if (this.#entries.length <= limits.federationLogRows + limits.federationPageRows) return true
+    this.#entries = []
+    return false
+  }
+
+  #addPage(rows: Rows, page: NonNullable<Rows['snapshot']>): boolean {
+    const { store, limits, replica } = this.#options
+    if (this.#intake?.id !== page.snapshotId) {
+      if (page.page > 0 || rows.epoch < replica.position.epoch) return true
+      this.#dropIntake()
+      this.#intakeEpoch = rows.epoch
+      this.#intake = new SnapshotIntake(rows, page, limits.federationMaxRows, () => store.createTable(replica.origin))
+    }
+    const intake = this.#intake as SnapshotIntake
+    const verdict = intake.account(rows, page)
+    if (verdict === 'missing') this.#dropIntake()
+    if (verdict !== 'next') return verdict === 'repeated'
+    for (const row of rows.rows) this.#options.rows.add(intake.table, row)
+    if (!intake.isComplete) return true
+    this.#intake = undefined
+    if (this.#snapshot !== undefined) store.dropTable(this.#snapshot.table)
+    this.#snapshot = { epoch: this.#intakeEpoch, seq: intake.seq, table: intake.table }
+    this.#entries = []
+    this.#needsSnapshot = false
+    return true
+  }
+
+  /** Hands over what a signed state vouches for. */
+  #confirm(): void {
+    const { replica } = this.#options
+    const state = this.#state
+    const base = this.#base
+    if (state === undefined || base === undefined || this.#intake !== undefined) return
+    if (state.epoch !== base.epoch || state.headSeq < base.seq) {
+      // Of the past; or of a new epoch, of which a snapshot is wanted.
+      if (state.epoch > base.epoch) this.#needsSnapshot = true
+      else this.#state = undefined
+      return
+    }
+    const count = Number(state.headSeq - base.seq)
+    if (count > this.#entries.length) return
+    this.#state = undefined
+    const entries = this.#entries.slice(0, count)
+    if (!this.#isVouchedFor(state, base, entries)) return this.#reject()
+    this.#mismatches = 0
+    this.#entries = this.#entries.slice(count)
+    if (this.#snapshot !== undefined) replica.adopt(this.#snapshot)
+    this.#snapshot = undefined
+    replica.adoptEntries(entries)
+    replica.receiveState(state)
+  }
+
+  #reject(): void {
+    this.clear()
+    this.#needsSnapshot = true
+    this.#mismatches += 1
+    if (this.#mismatches <= MAX_MISMATCHES) return
+    throw new MeshError(ErrorReason.DIGEST_MISMATCH, 'the rows that are passed on are not those the origin signed for')
+  }
+
+  /** Whether the table has the digest of the state after the entries; nothing is changed. */
+  #isVouchedFor(state: OriginState, { table }: TablePosition, entries: readonly Row[]): boolean {
+    const { store } = this.#options
+    const digest = table.digest.copy()
+    let count = table.rows
+    /** What the entries left of each row. */
+    const changed = new Map<string, string | undefined>()
+    for (const { topic, peerKey, gone, record } of entries) {
+      const name = byteKey(topic) + byteKey(peerKey)
+      const slot = changed.has(name) ? NONE : store.find(table, topic, peerKey)
+      const before = slot === NONE ? changed.get(name) : rowHash(store.bytes(slot))
+      const after = gone || record === undefined ? undefined : rowHash(Buffer.concat([record.signature, record.record]))
+      if (before !== undefined) digest.remove(before)
+      if (after !== undefined) digest.add(after)
+      count += Number(after !== undefined) - Number(before !== undefined)
+      changed.set(name, after)
+    }
+    return state.rowCount === BigInt(count) && equalBytes(state.digest, digest.bytes())
+  }
+
+  #dropIntake(): void {
+    if (this.#intake !== undefined) this.#options.store.dropTable(this.#intake.table)
+    this.#intake = undefined
+  }
+}
