@@ -387,7 +387,7 @@ describe('a proven stream', () => {
   })
 
   test('sends one frame at once, and a busy channel’s together', async () => {
-    const { clock, server, raw } = await proven()
+    const { clock, server, raw } = await proven({ limits: { federationFlushMs: 5 } })
     const arrivals: number[] = []
     const { onFrames } = raw
     raw.onFrames = (frames) => {
