@@ -253,13 +253,13 @@ export class Replica {
   /** The origin does not know how far it was, after a restart with its clock set back: a Pull tells it. */
   #refuseStale(): void {
     const { limits, pull } = this.#options
-    if (this.#staleSinceMs === undefined) {
-      this.#staleSinceMs = this.#nowMs
-      pull(this.#epoch, 0n)
-    } else if (this.#nowMs - this.#staleSinceMs > 2 * limits.federationStateMs) {
+    this.#staleSinceMs ??= this.#nowMs
+    if (this.#nowMs - this.#staleSinceMs > 4 * limits.federationStateMs) {
       const value = this.#epoch
       throw new MeshError(ErrorReason.EPOCH_STALE, `the origin was in epoch ${value} before`, { value })
     }
+    // Again with every frame: it rises once in a while only, and may just have done so for another server.
+    pull(this.#epoch, 0n)
   }
 
   #enter(epoch: bigint): void {
