@@ -90,8 +90,8 @@ export class Invariants {
   /** A server that was stopped hears the others before it judges them; once, if it is stopped again and again. */
   whileResuming(process: SimProcess, run: () => void): void {
     const { federationStateMs, federationLeaseMs } = process.limits
-    const wasHeard = process.resumedMs - process.resumedBeforeMs > 3 * federationLeaseMs
-    this.#resuming = wasHeard && process.stoppedForMs > 2 * federationStateMs
+    const ranForMs = process.resumedMs - process.stoppedForMs - process.resumedBeforeMs
+    this.#resuming = ranForMs > 2 * federationLeaseMs && process.stoppedForMs > 2 * federationStateMs
     run()
     this.#resuming = false
   }
