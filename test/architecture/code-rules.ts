@@ -21,7 +21,12 @@ const PLATFORM_EDGES = [
 const MAX_LINES = 300
 
 /** Longer files, each with the reason why it is one thing. */
-const LONGER_WITH_REASON: Readonly<Record<string, string>> = {}
+const LONGER_WITH_REASON: Readonly<Record<string, string>> = {
+  'server/backplane/federation/replication/replication.ts':
+    'opens with the guarantees of the whole replicated directory',
+  'server/backplane/federation/replication/replica/replica.ts':
+    'one state machine: epoch, states, log and snapshots decide about each other',
+}
 
 /** Drawers: files named after what they are, not after what they do. */
 const DRAWERS =

@@ -1,5 +1,5 @@
 import { create, fromBinary } from '@bufbuild/protobuf'
-import { type Ed25519VerifySync, ErrorReason, MeshError, type Random, type VerifiedRecord } from '@mesh/core'
+import { ErrorReason, MeshError, type VerifiedRecord } from '@mesh/core'
 import {
   type Frame,
   type OriginPosition,
@@ -10,8 +10,8 @@ import {
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { type ByteKey, byteKey, bytesOfKey } from '../../../byte-key.ts'
-import type { Instant, TopicChange } from '../../../directory/directory.ts'
-import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
+import type { TopicChange } from '../../../directory/directory.ts'
+import { limitError } from '../../../limits/server-limits.ts'
 import type { OriginStatus } from '../../../ops/federation-status.ts'
 import type { FederationChannel, Neighbour } from '../channel.ts'
 import type { Home } from '../home.ts'
@@ -20,72 +20,51 @@ import { Outbox } from './outbox.ts'
 import { OwnOrigin } from './own-origin.ts'
 import { PauseWatch } from './pause-watch.ts'
 import { Relays } from './relay/relays.ts'
-import { Replica } from './replica/replica.ts'
+import { Replicas } from './replica/replicas.ts'
 import { RowIntake } from './replica/row-intake.ts'
-import { RowStore } from './table/row-store.ts'
-import { SlotLists } from './table/slot-lists.ts'
-import { Candidates } from './visible/candidates.ts'
-import { Departures, withholds } from './visible/departures.ts'
-import { Members } from './visible/members.ts'
-import { VisibleSet } from './visible/visible-set.ts'
+import type { ReplicationOptions } from './replication-options.ts'
+import { assembleVisibleSet } from './visible/assemble.ts'
+import type { Departures } from './visible/departures.ts'
+import type { Members } from './visible/members.ts'
+import type { VisibleSet } from './visible/visible-set.ts'
 
-/** What replication makes happen. Called synchronously, from within the method that caused it. */
-export interface ReplicationEffects {
-  /** The visible set changed: what a watcher of the backplane hears. Only of topics that are `watched`, and of own peers. */
-  changed(change: TopicChange): void
-  /** `next(server)` may have a frame. Not repeated until `next` has answered undefined. */
-  wake(server: ByteKey): void
-  /** A server did something that ends its stream: tell it why, and close. */
-  refuse(server: ByteKey, error: MeshError): void
-  /** Another incarnation of this server was ahead: Hello must say the new epoch from now on. */
-  epochChanged(epoch: bigint): void
-  /** A verified record of a peer that is joined here too comes from a newer session of it, at another server. */
-  outranked(topicKey: ByteKey, peer: ByteKey, home: Home): void
-}
-
-export interface ReplicationOptions {
-  /** Ed25519 public key of this server. */
-  readonly self: Uint8Array
-  readonly limits: ServerLimits
-  readonly random: Random
-  /** Native Ed25519, in place. */
-  readonly verify: Ed25519VerifySync
-  /** Unix time at which this process started. */
-  readonly startWallMs: number
-  readonly now: () => Instant
-  readonly effects: ReplicationEffects
-  /** Whether somebody here looks at the topic now. Records of other topics are verified when somebody does. */
-  readonly watched: (topicKey: ByteKey) => boolean
-  /** Keys of the servers that this one works with. What cannot be heard of them directly is asked for through others. */
-  readonly servers?: readonly Uint8Array[]
-  /**
-   * Signs a state of this server (statement "origin-state"), so that it can travel through others; the answer goes to
-   * `signed`. Without it this server's rows reach only those that it has a stream with.
-   */
-  readonly sign?: (state: Uint8Array) => void
-}
-
-/** Departures that are remembered, of about 300 bytes each when they are signed. */
-const MAX_DEPARTURES = 65_536
-
-/** The replicated directory of one server. */
+/**
+ * The replicated directory of one server: a state machine, told what happens and the time, that answers with effects.
+ *
+ * Every server is the only writer of its own peers' memberships, its *rows*. It keeps them as a log, named by its key
+ * (the *origin*), an epoch, one per boot, and a seq. Every other server holds a *replica*: a table that it gets as entries of
+ * the log, in order, or as a snapshot when it is too far behind. What is seen of a topic is the union of all tables.
+ *
+ *  1. `ownChange` enters a change of the own directory into the own table and log (`own-origin.ts`, `log/`).
+ *  2. `up`, `receive`, `next`, `down` are the streams with other servers. Frames are made when they are asked for (`outbox.ts`).
+ *  3. What comes in goes to the replica of its origin (`replica/`), or, through a third server, first to a place where the
+ *     origin's signature has to vouch for it (`relay/`).
+ *  4. Whatever a table says passes through the visible set (`visible/`), which tells the difference.
+ *  5. About once a second an origin says how it stands. That keeps its rows alive everywhere, for a lease; `tick` ends what
+ *     was not kept alive.
+ *
+ * What holds at every step (the simulator asserts it; I7, I9 and I10 are about messages, see `routing/`):
+ *
+ *  I1  Every (origin, epoch, seq) that is held was published by that origin.
+ *  I2  A replica's table at a seq is the origin's at that seq: a state's digest says so, and a snapshot mends it.
+ *  I3  (epoch, seq) of an origin never goes back here; it is remembered longer than the rows.
+ *  I4  No row is shown longer after its end than lease, state interval and one grace for a pause together.
+ *  I5  When faults end, every server shows the union of the live origins, but for what a signed LEAVE withholds.
+ *  I6  `joined` and `left` alternate for each peer in a watched topic, and fold to what is shown.
+ *  I8  Log, rows, departures, origins and everything in between are bounded; who goes over a limit is told which.
+ */
 export class Replication implements FederationChannel {
   readonly members: Members
   readonly #options: ReplicationOptions
   readonly #self: ByteKey
-  readonly #store: RowStore
   readonly #departures: Departures
-  readonly #candidates: Candidates
   readonly #visible: VisibleSet
   readonly #own: OwnOrigin
-  readonly #rows: RowIntake
-  readonly #replicas = new Map<ByteKey, Replica>()
+  readonly #replicas: Replicas
   /** By server that a stream is open with. */
   readonly #outboxes = new Map<ByteKey, Outbox>()
   readonly #pauses: PauseWatch
   readonly #relays: Relays
-  /** Servers that are never forgotten. */
-  readonly #expected: ReadonlySet<ByteKey>
   /** Origins that turned out to pass on what their peers did not sign; judged when the method that found it ends. */
   readonly #forgers = new Map<ByteKey, MeshError>()
   #nextStateMs: number
@@ -93,51 +72,35 @@ export class Replication implements FederationChannel {
   #bumpedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: ReplicationOptions) {
-    const { self, limits, random, verify, startWallMs, now, effects, watched } = options
+    const { self, limits, random, verify, startWallMs, now } = options
     this.#options = options
     this.#self = byteKey(self)
-    this.#store = new RowStore(random)
-    const store = this.#store
-    const shown = new SlotLists()
-    const departures = new Departures({
-      maxDepartures: MAX_DEPARTURES,
-      keepMs: limits.maxRecordTtlMs,
-    })
+    const { store, departures, visible, members } = assembleVisibleSet(options, (home, error) =>
+      this.#forgers.set(home, error),
+    )
+    this.members = members
     this.#departures = departures
-    const onForged = (home: ByteKey, error: MeshError): unknown => this.#forgers.set(home, error)
-    const candidates = new Candidates({ store, departures, verify, clockSkewMs: limits.clockSkewMs, onForged })
-    this.#candidates = candidates
-    const { changed, outranked } = effects
-    const visible = new VisibleSet({
-      self: this.#self,
-      store,
-      candidates,
-      departures,
-      shown,
-      startWallMs,
-      now,
-      watched,
-      changed,
-      outranked,
-    })
     this.#visible = visible
-    this.members = new Members({ store, candidates, departures, shown, random })
     const isAwaited = (): boolean =>
       [...this.#outboxes.values()].some(({ cursor }) => cursor.isCatchingUp(limits.federationLogRows))
     this.#own = new OwnOrigin({ self, store, visible, limits, random, startWallMs, isAwaited })
-    this.#rows = new RowIntake({ store, visible, limits, nowWallMs: () => now().wallMs })
+    const rows = new RowIntake({ store, visible, limits, nowWallMs: () => now().wallMs })
+    this.#replicas = new Replicas({
+      shared: { store, visible, rows, limits, now },
+      pull: (origin, epoch, seq) => this.#pull(origin, epoch, seq),
+      expected: new Set(options.servers?.map(byteKey).filter((server) => server !== this.#self)),
+      isConnected: (origin) => this.#outboxes.has(origin),
+    })
     this.#relays = new Relays({
-      replicas: this.#replicas,
+      replicas: this.#replicas.all,
       outboxes: this.#outboxes,
       store,
-      rows: this.#rows,
+      rows,
       limits,
       verify,
       nowMs: () => this.#nowMs(),
       wake: (server) => this.#wake(server),
     })
-    this.#expected = new Set(options.servers?.map(byteKey))
-    for (const server of this.#expected) if (server !== this.#self) this.#replicaOf(server)
     this.#nextStateMs = this.#nowMs()
     this.#pauses = new PauseWatch(this.#nextStateMs, limits.federationStateMs / 2)
   }
@@ -150,13 +113,8 @@ export class Replication implements FederationChannel {
   }
 
   /** RECORD_STALE when a departure that was signed for another home of the peer forbids this record of an own peer. */
-  refusalOf({ record }: VerifiedRecord): MeshError | undefined {
-    const [topicKey, peer] = [byteKey(record.topic), byteKey(record.peerKey)]
-    const leave = this.#departures.leave(topicKey, peer)
-    if (leave === undefined || !withholds(leave, this.#self, record.seq, record.sessionOrder)) return undefined
-    if (!this.#candidates.isGenuineLeave(leave, topicKey, peer)) return undefined
-    const what = `a LEAVE with seq ${leave.seq} is known from another server; sign a higher seq`
-    return new MeshError(ErrorReason.RECORD_STALE, what, { value: leave.seq })
+  refusalOf(record: VerifiedRecord): MeshError | undefined {
+    return this.members.refusalOf(record)
   }
 
   up(neighbour: Neighbour): void {
@@ -167,7 +125,11 @@ export class Replication implements FederationChannel {
     this.#outboxes.get(server)?.close()
     const outbox = new Outbox({ neighbour, own: this.#own, limits, nowMs, snapshotId })
     this.#outboxes.set(server, outbox)
-    this.#replicaOf(server)?.connected()
+    this.#replicas.make(server)?.connected()
+    if (this.#replicas.get(server) === undefined) {
+      const most = limits.federationMaxServers
+      this.#options.effects.refuse(server, limitError('federationMaxServers', most, { value: most + 1 }))
+    }
     this.#relays.up(server)
     const held = neighbour.have.find(({ origin }) => byteKey(origin) === this.#self)
     this.#serve(outbox, held?.epoch ?? 0n, held?.seq ?? 0n)
@@ -227,11 +189,9 @@ export class Replication implements FederationChannel {
       if (this.#outboxes.size > 0) this.#options.sign?.(this.#own.stateBytes(limits.federationLeaseMs))
     }
     if (this.#pauses.wasPaused(nowMs, this.#nextStateMs)) {
-      for (const replica of this.#replicas.values()) replica.grantGrace(limits.federationPauseGraceMs)
+      this.#replicas.grantGrace(limits.federationPauseGraceMs)
     }
-    for (const [server, replica] of this.#replicas) {
-      if (!replica.tick() && !this.#outboxes.has(server) && !this.#expected.has(server)) this.#replicas.delete(server)
-    }
+    this.#replicas.tick()
     for (const [server, { dueMs }] of this.#outboxes) if (dueMs <= nowMs) this.#wake(server)
     this.#relays.tick()
     this.#departures.expire(nowMs)
@@ -241,15 +201,14 @@ export class Replication implements FederationChannel {
   /** Monotonic time at which `tick` has something to do. Ask again after every call of a method. */
   get nextDeadlineMs(): number {
     if (this.#forgers.size > 0) return this.#nowMs()
-    const replicasMs = [...this.#replicas.values()].map(({ dueMs }) => dueMs)
     const outboxesMs = [...this.#outboxes.values()].map(({ dueMs }) => dueMs)
-    return Math.min(this.#nextStateMs, ...replicasMs, ...outboxesMs)
+    return Math.min(this.#nextStateMs, this.#replicas.dueMs, ...outboxesMs)
   }
 
   /** What this server says about itself and what it holds when it opens a stream. */
   hello(): { epoch: bigint; have: OriginPosition[] } {
     const have: OriginPosition[] = []
-    for (const { origin, position } of this.#replicas.values()) {
+    for (const { origin, position } of this.#replicas.all.values()) {
       if (position.epoch > 0n) have.push(create(OriginPositionSchema, { origin: bytesOfKey(origin), ...position }))
     }
     return { epoch: this.#own.epoch, have }
@@ -279,46 +238,13 @@ export class Replication implements FederationChannel {
       state: 'live',
       msSinceState: 0,
     } as const
-    const replicas = [...this.#replicas.values()].map(({ status }) => status)
+    const replicas = [...this.#replicas.all.values()].map(({ status }) => status)
     return [own, ...replicas.filter((status) => status !== undefined)]
   }
 
   /** Entries of the own log that are kept. */
   get logRows(): number {
     return this.#own.log.length
-  }
-
-  /** The replica of an origin, made if there is room for one more. */
-  #replicaOf(origin: ByteKey): Replica | undefined {
-    const known = this.#replicas.get(origin)
-    if (known !== undefined) return known
-    const { limits, effects } = this.#options
-    if (this.#replicas.size >= limits.federationMaxServers && !this.#forgetOldest()) {
-      const most = limits.federationMaxServers
-      effects.refuse(origin, limitError('federationMaxServers', most, { value: most + 1 }))
-      return undefined
-    }
-    const replica = new Replica({
-      origin,
-      store: this.#store,
-      visible: this.#visible,
-      rows: this.#rows,
-      limits,
-      now: this.#options.now,
-      pull: (epoch, seq) => this.#pull(origin, epoch, seq),
-    })
-    this.#replicas.set(origin, replica)
-    return replica
-  }
-
-  /** Forgets an origin without rows and without a stream. */
-  #forgetOldest(): boolean {
-    for (const [origin, replica] of this.#replicas) {
-      if (!replica.isEmpty || this.#outboxes.has(origin)) continue
-      replica.forget()
-      return this.#replicas.delete(origin)
-    }
-    return false
   }
 
   #receiveState(server: ByteKey, state: OriginState): void {

@@ -1,5 +1,5 @@
-import type { Random, VerifiedRecord } from '@mesh/core'
-import { type ByteKey, bytesOfKey } from '../../../../byte-key.ts'
+import { ErrorReason, MeshError, type Random, type VerifiedRecord } from '@mesh/core'
+import { type ByteKey, byteKey, bytesOfKey } from '../../../../byte-key.ts'
 import type { MemberPage } from '../../../../directory/directory.ts'
 import { randomIndexes } from '../../../../directory/random-indexes.ts'
 import type { MembersView } from '../../../backplane.ts'
@@ -8,9 +8,10 @@ import { NONE } from '../table/hash-index.ts'
 import type { RowStore } from '../table/row-store.ts'
 import type { SlotLists } from '../table/slot-lists.ts'
 import type { Candidates } from './candidates.ts'
-import type { Departures } from './departures.ts'
+import { type Departures, withholds } from './departures.ts'
 
 export interface MembersOptions {
+  readonly self: ByteKey
   readonly store: RowStore
   readonly candidates: Candidates
   readonly departures: Departures
@@ -73,6 +74,17 @@ export class Members implements MembersView {
 
   homesOf(topicKey: ByteKey, peer: ByteKey): Home[] {
     return this.#options.candidates.homes(this.#first(topicKey, peer))
+  }
+
+  /** RECORD_STALE when a LEAVE that another home of the peer passed on forbids this record of an own peer. */
+  refusalOf({ record }: VerifiedRecord): MeshError | undefined {
+    const { departures, candidates, self } = this.#options
+    const [topicKey, peer] = [byteKey(record.topic), byteKey(record.peerKey)]
+    const leave = departures.leave(topicKey, peer)
+    if (leave === undefined || !withholds(leave, self, record.seq, record.sessionOrder)) return undefined
+    if (!candidates.isGenuineLeave(leave, topicKey, peer)) return undefined
+    const what = `a LEAVE with seq ${leave.seq} is known from another server; sign a higher seq`
+    return new MeshError(ErrorReason.RECORD_STALE, what, { value: leave.seq })
   }
 
   #recordOf(shownSlot: number): VerifiedRecord | undefined {
