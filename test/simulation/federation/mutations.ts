@@ -17,16 +17,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     within: 200,
   },
   {
-    name: 'frames of an older epoch are taken',
-    file: 'server/backplane/federation/replication/replica/replica.ts',
-    from: `    if (epoch < this.#epoch) {
-      this.#refuseStale()
-      return false
-    }`,
-    to: '',
-    within: 200,
-  },
-  {
     name: 'epoch and seq are forgotten with the rows',
     file: 'server/backplane/federation/replication/replica/leased-tables.ts',
     from: `    if (this.#stage.kind === 'live') this.#hide()
@@ -69,13 +59,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     within: 400,
   },
   {
-    name: 'entries that were applied before are applied again',
-    file: 'server/backplane/federation/replication/replica/replica.ts',
-    from: 'for (let i = Number(this.#seq + 1n - fromSeq); i < rows.length; i++) {',
-    to: 'for (let i = 0; i < rows.length; i++) {',
-    within: 400,
-  },
-  {
     name: 'entries that take a row away are skipped',
     file: 'server/backplane/federation/replication/replica/row-intake.ts',
     from: `      this.#remove(table, row)
@@ -98,8 +81,8 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'a snapshot is shown before all its pages are there',
     file: 'server/backplane/federation/replication/replica/replica.ts',
-    from: 'if (intake.isComplete) this.#swap(intake)',
-    to: 'this.#swap(intake)',
+    from: 'if (!intake.isComplete) return',
+    to: '',
     within: 200,
   },
   {
@@ -108,17 +91,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     from: 'if (old !== undefined) this.#options.visible.drop(old, DepartureReason.EXPIRED)',
     to: '',
     within: 100,
-  },
-  {
-    name: 'after a snapshot the log is not sent from where it stood',
-    file: 'server/backplane/federation/replication/log/cursor.ts',
-    from: `this.#place = { kind: 'log', seq }
-    }
-    return this.#frame(rows, { fromSeq: 0n`,
-    to: `this.#place = { kind: 'log', seq: feed.log.head }
-    }
-    return this.#frame(rows, { fromSeq: 0n`,
-    within: 400,
   },
   {
     name: 'a Pull is sent once and never again',
@@ -136,13 +108,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     within: 400,
   },
   {
-    name: 'digests are not compared',
-    file: 'server/backplane/federation/replication/replica/replica.ts',
-    from: 'if (expected.rowCount === BigInt(table.rows) && equalBytes(expected.digest, table.digest.bytes())) {',
-    to: 'if (equalBytes(expected.origin, expected.origin)) {',
-    within: 400,
-  },
-  {
     name: 'rows are hidden when the stream with their origin ends',
     file: 'server/backplane/federation/replication/replica/replica.ts',
     from: `  disconnected(): void {
@@ -153,15 +118,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     within: 400,
   },
   {
-    name: 'a lease never ends',
-    file: 'server/backplane/federation/replication/replica/leased-tables.ts',
-    from: `case 'live':
-        return this.#leaseEndsMs`,
-    to: `case 'live':
-        return Number.POSITIVE_INFINITY`,
-    within: 200,
-  },
-  {
     name: 'a pause is made up for again and again',
     file: 'server/backplane/federation/replication/replica/leased-tables.ts',
     from: `    if (this.#hasGrace) return
@@ -169,27 +125,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     const earliestMs = this.#options.nowMs() + graceMs`,
     to: '    const earliestMs = Math.max(this.#options.nowMs(), this.#leaseEndsMs) + 30 * graceMs',
     within: 1_000,
-  },
-  {
-    name: 'after a pause of its own a server judges the others at once',
-    file: 'server/backplane/federation/replication/replication.ts',
-    from: 'for (const replica of this.#replicas.values()) replica.grantGrace(limits.federationPauseGraceMs)',
-    to: '',
-    within: 2_000,
-  },
-  {
-    name: 'states are sent only when a stream opens',
-    file: 'server/backplane/federation/replication/replication.ts',
-    from: 'for (const outbox of this.#outboxes.values()) outbox.stateDue()',
-    to: '',
-    within: 100,
-  },
-  {
-    name: 'what is hidden is shown before it caught up',
-    file: 'server/backplane/federation/replication/replica/leased-tables.ts',
-    from: 'stage.needsSeq === undefined || seq < stage.needsSeq) return',
-    to: 'stage.needsSeq === undefined) return',
-    within: 2_000,
   },
   {
     name: 'the oldest session of a peer is shown',
@@ -263,8 +198,8 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'what is passed on keeps its destination, and travels in circles',
     file: 'server/backplane/federation/routing/routing.ts',
-    from: 'queue.offer(envelope, NOWHERE, (answer) => {',
-    to: `queue.offer(envelope, Buffer.from(to, 'latin1'), (answer) => {`,
+    from: 'queue.offer(envelope.slice(), NOWHERE, (answer) => {',
+    to: `queue.offer(envelope.slice(), Buffer.from(to, 'latin1'), (answer) => {`,
     within: 100,
   },
   {
@@ -277,7 +212,7 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'an attempt without an answer is waited for without end',
     file: 'server/backplane/federation/routing/journey.ts',
-    from: 'this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(attempt))',
+    from: 'this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(trial))',
     to: '',
     within: 200,
   },
@@ -287,13 +222,6 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     from: 'if (!PASSING.has(error.reason) && !(isHeld && error.retryable)) {',
     to: 'if (!isHeld || !error.retryable) {',
     within: 200,
-  },
-  {
-    name: 'what is held for a peer does not follow it to another server',
-    file: 'server/router/router.ts',
-    from: 'for (const held of this.#inboxes.fetch(peer, topicKey)) this.#forward(held)',
-    to: 'this.#inboxes.fetch(peer, topicKey)',
-    within: 400,
   },
   {
     name: 'what nobody read is dropped with its session',
