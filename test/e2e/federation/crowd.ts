@@ -132,7 +132,7 @@ export class Crowd {
   async settle(): Promise<void> {
     for (const peer of [...this.#talking.keys()]) this.#hush(peer)
     const deadlineMs = performance.now() + SETTLE_MS
-    const peers = [...this.signalPeers, ...this.sdkPeers]
+    const peers = [...this.#present(this.signalPeers), ...this.#present(this.sdkPeers)]
     while (peers.some((peer) => peer.pendingCount > 0) && performance.now() < deadlineMs) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
