@@ -56,6 +56,7 @@ export interface FederationPage {
     readonly epoch: string
     readonly seq: string
     readonly head: string
+    readonly lag: number
     readonly rows: number
     readonly digest: string
   }[]
@@ -66,17 +67,17 @@ export interface FederationPage {
   } & Record<string, unknown>)[]
 }
 
-/** Starts two servers that federate with each other and take the calls of a third, which has `foreign` as its key. */
+/** Starts two servers that federate with each other and take the calls of servers with these keys. */
 export async function startRealm(
   serve: Serve,
-  foreign: Buffer,
+  foreign: readonly Buffer[],
   options: ServerOptions = {},
 ): Promise<[RealmServer, RealmServer]> {
   const keys = await Promise.all([generateSigningKey(), generateSigningKey()])
   const start = async (index: 0 | 1, servers: { key: Uint8Array; url: string }[]) => {
     const log: LogEntry[] = []
     const logged = (_level: string, event: string, fields: LogFields = {}) => void log.push({ event, fields })
-    const allowed = [keys[1 - index]?.publicKey as Uint8Array, foreign]
+    const allowed = [keys[1 - index]?.publicKey as Uint8Array, ...foreign]
     const served = await serve({
       ...options,
       key: keys[index],
@@ -124,6 +125,13 @@ export class ForeignMember {
     const record = encode('mesh.signal.v1.MembershipRecord', fields)
     const signature = this.key.sign('membership', record)
     return { topic, peerKey: this.key.publicKey, sessionOrder: '1', record: { record, signature } }
+  }
+
+  /** A LEAVE of that peer, signed by this one, as a row. */
+  leaveOf(peerKey: Buffer, topic: Buffer): Row {
+    const seq = String(Date.now() * 1_024)
+    const { record = null } = this.row(topic, { kind: 'MEMBERSHIP_KIND_LEAVE', peerKey, seq })
+    return { topic, peerKey, sessionOrder: '1', gone: true, reason: 'DEPARTURE_REASON_LEFT', record }
   }
 
   /** The row that takes the membership away. */

@@ -30,6 +30,8 @@ interface Replica {
   rows: Map<string, Row>
   /** Of a snapshot that is not complete yet. */
   pages: Row[]
+  /** Of the last state. */
+  stateEpoch: bigint
   beat: bigint
   shownUntilMs: number
 }
@@ -52,8 +54,8 @@ export class ReplicatePeer {
   #attempt = 0n
   /** Delivers an envelope to one of our peers and says what became of it. */
   onEnvelope: (envelope: Envelope) => Omit<Receipt, 'attempt'> = () => ({ status: 'OUTCOME_STATUS_DELIVERED' })
-  /** Sees every frame that comes. */
-  onFrame: (frame: Frame) => void = () => {}
+  /** Sees every frame first; true when it has taken care of it. */
+  onFrame: (frame: Frame) => boolean = () => false
 
   constructor(key: Key, realm: string, wallMs = BigInt(Date.now())) {
     this.#key = key
@@ -179,7 +181,7 @@ export class ReplicatePeer {
   }
 
   #take(stream: ReplicateStream, frame: Frame): void {
-    this.onFrame(frame)
+    if (this.onFrame(frame)) return
     if (frame.rows) this.#takeRows(stream, frame.rows)
     else if (frame.originState) this.#takeState(stream, frame.originState)
     else if (frame.pull?.after.origin.equals(this.#key.publicKey)) this.#answerHave(stream, frame.pull.after)
@@ -207,7 +209,6 @@ export class ReplicatePeer {
       if (snapshot.page === 0) replica.pages = []
       replica.pages.push(...rows)
       if (snapshot.page + 1 < snapshot.pageCount) return
-      if (epoch !== replica.epoch) replica.beat = 0n
       Object.assign(replica, { epoch, seq: toSeq, rows: new Map(replica.pages.map((row) => [rowId(row), row])) })
     } else {
       if (epoch !== replica.epoch || fromSeq > replica.seq + 1n)
@@ -223,18 +224,17 @@ export class ReplicatePeer {
     if (!state.origin.equals(stream.target.key)) return stream.refuse('ORIGIN_FORGED')
     const replica = this.#replicaOf(state.origin)
     const [epoch, beat] = [BigInt(state.epoch), BigInt(state.beat)]
-    if (epoch !== replica.epoch || beat <= replica.beat) return
-    replica.beat = beat
-    replica.shownUntilMs = Date.now() + state.leaseMs
+    if (epoch < replica.stateEpoch || (epoch === replica.stateEpoch && beat <= replica.beat)) return
+    Object.assign(replica, { stateEpoch: epoch, beat, shownUntilMs: Date.now() + state.leaseMs })
+    const isAtHead = epoch === replica.epoch && BigInt(state.headSeq) === replica.seq
     const isSame = Number(state.rowCount) === replica.rows.size && state.digest.equals(digestOf(replica.rows.values()))
-    if (BigInt(state.headSeq) === replica.seq && !isSame)
-      stream.send({ pull: { after: position(state.origin, epoch, 0n) } })
+    if (isAtHead && !isSame) stream.send({ pull: { after: position(state.origin, epoch, 0n) } })
   }
 
   #replicaOf(origin: Buffer): Replica {
     const held = this.#replicas.get(hex(origin))
     if (held !== undefined) return held
-    const replica = { epoch: 0n, seq: 0n, rows: new Map(), pages: [], beat: 0n, shownUntilMs: 0 }
+    const replica = { epoch: 0n, seq: 0n, rows: new Map(), pages: [], stateEpoch: 0n, beat: 0n, shownUntilMs: 0 }
     this.#replicas.set(hex(origin), replica)
     return replica
   }

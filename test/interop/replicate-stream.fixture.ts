@@ -23,7 +23,7 @@ export interface Target {
 }
 
 export interface StreamOptions {
-  readonly key: Key
+  readonly key: Pick<Key, 'publicKey' | 'sign'>
   readonly target: Target
   readonly realm: string
   readonly channel: Channel
@@ -31,7 +31,7 @@ export interface StreamOptions {
   readonly have: readonly OriginPosition[]
 }
 
-/** How a stream ended: by a Goaway, with an error or without, or by the status of the call alone. */
+/** How a stream ended. The error is that of the Goaway or, where none came through, of the status. */
 export interface StreamEnd {
   readonly error: ErrorDetail | undefined
   readonly status: StatusObject
@@ -79,7 +79,7 @@ export class ReplicateStream {
     })
     this.#call = this.#client.Replicate()
     this.ended = new Promise((resolve) => {
-      this.#call.on('status', (status: StatusObject) => resolve({ error: this.#error, status }))
+      this.#call.on('status', (status: StatusObject) => resolve({ error: this.#error ?? detailOf(status), status }))
       this.#call.on('error', () => {}) // the status says it all
     })
     this.proven = new Promise((resolve, reject) => {
@@ -175,4 +175,13 @@ export class ReplicateStream {
     this.#credit += frames
     this.#flush()
   }
+}
+
+/** The ErrorDetail of a status: grpc-status-details-bin is a google.rpc.Status with one Any, which names its type and then has its length and its bytes. */
+function detailOf({ metadata }: StatusObject): ErrorDetail | undefined {
+  const [status] = metadata.get('grpc-status-details-bin') as Buffer[]
+  const type = 'type.googleapis.com/mesh.signal.v1.ErrorDetail'
+  if (status === undefined || !status.includes(type)) return undefined
+  const at = status.indexOf(type) + type.length + 2 // behind the tag and the length, one byte each
+  return decode<ErrorDetail>('mesh.signal.v1.ErrorDetail', status.subarray(at, at + status.readUInt8(at - 1)))
 }

@@ -19,7 +19,7 @@ beforeEach(async () => {
   key = new Key()
   foreign = new ReplicatePeer(key, REALM)
   dave = new ForeignMember(key.publicKey)
-  ;[a, b] = await startRealm(serve, key.publicKey)
+  ;[a, b] = await startRealm(serve, [key.publicKey])
 })
 
 afterEach(() => foreign.close())
@@ -137,7 +137,7 @@ describe('a server of another implementation', () => {
     await eventually(async () => (await a.neighbour(key.publicKey))?.directory === false)
     const carol = await openMember(a)
     const frames: Frame[] = []
-    foreign.onFrame = (frame) => void frames.push(frame)
+    foreign.onFrame = (frame) => frames.push(frame) < 0
     const { directory } = await foreign.join(a.target)
     expect(directory.theirs.have).toContainEqual({
       origin: key.publicKey,
