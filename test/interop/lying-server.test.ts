@@ -148,6 +148,14 @@ const LIES: Record<string, Lie> = {
       liar.directory.send({ pull: { after: { origin: b.key, epoch: String(liar.peer.epoch + 7n * DAY), seq: '1' } } }),
     reason: 'EPOCH_STALE',
   },
+  'says that it is in an epoch of next week': {
+    tell: () => liar.claim({ epoch: String(liar.peer.epoch + 7n * DAY) }),
+    reason: 'EPOCH_STALE',
+  },
+  'sends rows of an epoch of next week': {
+    tell: () => liar.directory.send(liar.rows(liar.strangers(1), { epoch: String(liar.peer.epoch + 7n * DAY) })),
+    reason: 'EPOCH_STALE',
+  },
   'goes back to an older epoch': {
     tell: () => {
       liar.onPull(() => {})
