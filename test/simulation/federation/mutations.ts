@@ -18,16 +18,9 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
   },
   {
     name: 'epoch and seq are forgotten with the rows',
-    file: 'server/backplane/federation/replication/replica/leased-tables.ts',
-    from: `    if (this.#stage.kind === 'live') this.#hide()
-    else this.#empty()
-    return true`,
-    to: `    if (this.#stage.kind === 'live') this.#hide()
-    else {
-      this.#empty()
-      return false
-    }
-    return true`,
+    file: 'server/backplane/federation/replication/replica/replicas.ts',
+    from: 'if (!replica.tick() && !isConnected(origin) && !expected.has(origin)) this.#replicas.delete(origin)',
+    to: 'if ((!replica.tick() || replica.isEmpty) && !isConnected(origin)) this.#replicas.delete(origin)',
     within: 1_000,
   },
   {
