@@ -330,6 +330,19 @@ describe('a lying server', () => {
     expect(b.shown()).toContain(3)
   })
 
+  test('is refused when its snapshots are never those that its digest is of, whatever their number', () => {
+    const { a, b, network } = connected(1)
+    network.tamper = (frame, from) => {
+      if (from !== a) return frame
+      edit(frame.frame, 'originState', (state) => Object.assign(state, { digest: new Uint8Array(32).fill(1) }))
+      edit(frame.frame, 'rows', (rows) => Object.assign(rows.snapshot ?? {}, { snapshotId: 7n }))
+      return frame
+    }
+    expect(network.pass(15_000).map(({ reason }) => reason)).toContain(ErrorReason.DIGEST_MISMATCH)
+    network.pass(12_000)
+    expect(b.shown()).toEqual([])
+  })
+
   test('is refused, and nothing of it shown, when a record that is needed is forged', () => {
     const { a, b, network } = connected(2)
     b.isWatching = false

@@ -393,6 +393,8 @@ export class Replica {
     this.#pulledAtMs = this.#nowMs
     this.#isPullAnswered = false
     this.#dropIntake()
+    // What comes now is an answer, also when it has the number of the last one.
+    this.#lastSnapshotId = undefined
     this.#awaitedSnapshots = Math.min(this.#awaitedSnapshots + 1, MAX_AWAITED_SNAPSHOTS)
     pull(this.#epoch, this.position.seq)
   }
