@@ -11,7 +11,10 @@ export type ControlFrame = Extract<Frame['body'], { case: 'attach' | 'detach' | 
 export interface LinkCloseReport {
   /** Who ended it: this side (on request, by timeout, or because of invalid input), or the other's Goodbye. */
   readonly by: 'local' | 'remote'
-  /** Sent, or about to be, and not acknowledged. The other side may have received some of it. */
+  /**
+   * Sent, or about to be, and not acknowledged, with one for each channel that has something queued. The other side may have
+   * received some of it.
+   */
   readonly undeliveredFrames: number
   /** The same in bytes, with what was queued on channels. */
   readonly undeliveredBytes: number

@@ -356,6 +356,17 @@ describe('Link liveness', () => {
     expect([lower.link.path, lower.deadPaths, sent.now]).toEqual(['relay', ['direct'], undefined])
   })
 
+  test('waits for a path without a timer that comes again and again, also after a check', async () => {
+    const { clock, lower } = linkPair({ paths: [] })
+    const sent = outcomeOf(lower.link.sendControl(rtcFrame(1)))
+    lower.link.check()
+    await clock.advance(1)
+    expect(clock.msUntilNext).toBeGreaterThan(60_000)
+    lower.link.setPath('relay', { usable: true })
+    await clock.advance(100)
+    expect([sent.now, lower.takeFrames()]).toEqual(['pending', [['rtc']]])
+  })
+
   test('is not ended by a jump of the clock when it is checked before it judges', async () => {
     const pair = linkPair({ arrives: () => false })
     const { clock, lower } = pair

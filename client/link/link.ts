@@ -219,7 +219,7 @@ export class Link {
     this.#closed = true
     this.#timer.cancel()
     const undeliveredBytes = this.#sending.window.outstandingBytes + this.#channels.stats.queuedBytes
-    const undeliveredFrames = this.#sending.fail(error)
+    const undeliveredFrames = this.#channels.waiting + this.#sending.fail(error)
     this.#receiving.window.clear()
     this.#channels.fail(error)
     for (const path of this.#paths.all) path.failPings(Number.POSITIVE_INFINITY, () => error)

@@ -101,7 +101,9 @@ export class Recovery {
   /** When this has to be asked again. */
   dueMs(path: PathState | undefined): number | undefined {
     const judgementMs = earliest(this.#silentDueMs(path), this.#deadDueMs(path))
-    return earliest(this.#timeoutDueMs, earliest(this.overtakenDueMs, judgementMs))
+    // Without a path there is nothing to send again: the next one starts its own time.
+    const timeoutDueMs = path === undefined ? undefined : this.#timeoutDueMs
+    return earliest(timeoutDueMs, earliest(this.overtakenDueMs, judgementMs))
   }
 
   #deadDueMs(path: PathState | undefined): number | undefined {

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import { FrameSchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { describe, expect, test } from 'vitest'
+import { CREDIT_BYTES } from './frame-size.ts'
 import type { Outgoing } from './outgoing.ts'
 import { type CreditSource, type FrameSource, Scheduler } from './scheduler.ts'
 
@@ -94,6 +95,19 @@ describe('Scheduler', () => {
     scheduler.pushUrgent(named('small', 10))
     expect(scheduler.nextUrgent(100)).toBeUndefined()
     expect(names.get(scheduler.nextUrgent(500) ?? {})).toBe('large')
+  })
+
+  test('does not ask for a credit frame that would not fit, because asking counts as telling', () => {
+    const scheduler = new Scheduler(10)
+    let asked = 0
+    scheduler.pushCredit({
+      creditFrame: () => {
+        asked += 1
+        return named('credit', CREDIT_BYTES)
+      },
+    })
+    expect([scheduler.nextUrgent(CREDIT_BYTES - 1), asked, scheduler.hasUrgent]).toEqual([undefined, 0, true])
+    expect(names.get(scheduler.nextUrgent(CREDIT_BYTES) ?? {})).toBe('credit')
   })
 
   test('tells credit of a channel once, however often it was noted', () => {

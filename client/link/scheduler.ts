@@ -1,4 +1,5 @@
 import { BoundedQueue, ErrorReason, MeshError } from '@mesh/core'
+import { CREDIT_BYTES } from './frame-size.ts'
 import { MAX_DATA_BYTES } from './link-limits.ts'
 import type { Outgoing } from './outgoing.ts'
 
@@ -21,7 +22,7 @@ export interface FrameSource {
   nextFrame(maxBytes: number): Outgoing | undefined
 }
 
-/** Makes the frame with a channel's present credit. */
+/** Makes the frame with a channel's present credit, of CREDIT_BYTES; undefined when there is no news. */
 export interface CreditSource {
   creditFrame(): Outgoing | undefined
 }
@@ -99,13 +100,12 @@ export class Scheduler {
       if (urgent.bytes > maxBytes) return undefined
       return this.#urgent.shift()
     }
+    // Looked at before the frame is made: one that is made counts as told.
+    if (maxBytes < CREDIT_BYTES) return undefined
     for (const source of this.#credits) {
       this.#credits.delete(source)
       const credit = source.creditFrame()
-      if (credit === undefined) continue
-      if (credit.bytes <= maxBytes) return credit
-      this.#credits.add(source)
-      return undefined
+      if (credit !== undefined) return credit
     }
     return undefined
   }

@@ -75,6 +75,12 @@ export class ChannelTable implements ChannelHost {
     for (const machine of this.#machines.values()) if (!machine.outbox.idle) return false
     return true
   }
+  /** Channels that have something left to send. */
+  get waiting(): number {
+    let waiting = 0
+    for (const machine of this.#machines.values()) if (!machine.outbox.idle) waiting += 1
+    return waiting
+  }
   /** Channels with a direction that is not over, and the bytes queued on them. */
   get stats(): Pick<LinkStats, 'openChannels' | 'queuedBytes'> {
     let queuedBytes = 0
