@@ -6,13 +6,15 @@ import { linkSimulation } from '../seeds/simulations.ts'
 const RUNS = Number(process.env.MESH_SIM_RUNS ?? 2_000)
 
 test(
-  `two links keep every promise when paths lose, double, reorder, fill, break and come back (${RUNS} seeds)`,
+  `links keep every promise through paths that fail, servers and peers that restart, and machines that sleep (${RUNS} seeds)`,
   async () => {
     const { failure, totals } = await runSeeds(linkSimulation, { first: 1, last: RUNS })
     expect(failure && describeFailure(linkSimulation, failure)).toBeUndefined()
     // The runs must have had something to survive.
     expect(totals.repeats).toBeGreaterThan(RUNS)
     expect(totals.pathChanges).toBeGreaterThan(2 * RUNS)
+    expect(totals.restarts).toBeGreaterThan(RUNS / 10)
+    expect(totals.sleeps).toBeGreaterThan(RUNS / 10)
     for (const ending of ['live', 'close', 'silence']) expect(totals[ending]).toBeGreaterThan(0)
   },
   Math.max(240_000, RUNS * 120),

@@ -7,6 +7,7 @@ import { ReceiveWindow } from '../../../client/link/receive-window.ts'
 import { Recovery } from '../../../client/link/recovery.ts'
 import { Scheduler } from '../../../client/link/scheduler.ts'
 import { SendWindow } from '../../../client/link/send-window.ts'
+import { Sending } from '../../../client/link/sending.ts'
 
 /** One mistake somebody could make in the link. */
 export interface Mutation {
@@ -48,6 +49,22 @@ export const MUTATIONS: readonly Mutation[] = [
   mutation('an acknowledgement is owed for ever', Acknowledger.prototype, 'sent', () => () => undefined),
   mutation('the retransmission timeout never expires', Recovery.prototype, 'expired', () => () => false),
   mutation('a silent relay is waited for without end', Recovery.prototype, 'dead', () => () => false),
+  mutation('the other side is given up when it falls silent', Recovery.prototype, 'dead', (real) => {
+    return function (this: Recovery, path, nowMs) {
+      return real.call(this, path, nowMs) || this.silent(path, nowMs)
+    }
+  }),
+  mutation('a silent side is not asked again', Recovery.prototype, 'expired', (real) => {
+    return function (this: Recovery, path, nowMs) {
+      return path?.silent === true ? false : real.call(this, path, nowMs)
+    }
+  }),
+  mutation('frames that were not acknowledged are not reported', Sending.prototype, 'fail', (real) => {
+    return function (this: Sending, error) {
+      real.call(this, error)
+      return 0
+    }
+  }),
   mutation('credit is never renewed', Inbox.prototype, 'creditDue', () => () => undefined),
   mutation('new credit does not wake the channel', ChannelMachine.prototype, 'receiveCredit', () => {
     return function (this: ChannelMachine, credit) {

@@ -3,14 +3,22 @@ import type { Random } from '@mesh/core'
 import { type PacketBody, PacketBodySchema } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { Link, PathName } from '../../../client/link/index.ts'
 import type { SimClock } from '../sim-clock.ts'
+import type { SimProcess } from './sim-process.ts'
 
 // The paths between two links.
 //
 // Relay: delays, loses, doubles and reorders; takes a number of packets per interval and is full beyond that; can be
 // away. Direct: reliable and in order like a data channel, with a buffer that fills; when it breaks, what is under way
-// is gone, and each side learns of it later, or never and has to find out.
+// is gone, and each side learns of it later, or never and has to find out. Both wait for a process that sleeps, the relay
+// as long as the server believes in it.
 
 export type Side = 0 | 1
+
+/** One end of both paths. */
+export interface End {
+  readonly link: Link
+  readonly process: SimProcess
+}
 
 export interface RelayFaults {
   readonly delayMs: number
@@ -31,6 +39,8 @@ export interface NetworkOptions {
   readonly random: Random
   readonly relay: RelayFaults
   readonly direct: DirectFaults
+  /** Whether the server passes anything on. */
+  readonly serverUp: () => boolean
   /** Whether packets are encoded and decoded on the way: true to life, and ten times slower. */
   readonly encode: boolean
   /** Called with every packet that is sent. */
@@ -42,10 +52,9 @@ const DIRECT_BUFFER_BYTES = 65_536
 
 export class SimNetwork {
   readonly #options: NetworkOptions
-  readonly #links: Link[] = []
+  readonly #ends: End[] = []
   /** Without faults from here on. */
   healed = false
-  relayUp = true
   directUp = false
   /** Packets of an older direct path do not arrive. */
   #directGeneration = 0
@@ -56,8 +65,8 @@ export class SimNetwork {
     this.#options = options
   }
 
-  connect(lower: Link, higher: Link): void {
-    this.#links.push(lower, higher)
+  connect(lower: End, higher: End): void {
+    this.#ends.push(lower, higher)
   }
 
   /** The transmit effect of one side. */
@@ -80,14 +89,17 @@ export class SimNetwork {
     const copies = this.healed ? 1 : random.uniform() < relay.loss ? 0 : random.uniform() < relay.doubling ? 2 : 1
     for (let i = 0; i < copies; i++) {
       const jitterMs = this.healed ? 0 : random.uniform() * relay.jitterMs
-      this.#later(relay.delayMs + jitterMs, () => this.relayUp && this.#deliver(side, 'relay', copy()))
+      this.#later(relay.delayMs + jitterMs, () => {
+        const isThere = this.#ends[1 - side]?.process.listed === true
+        if (isThere && this.#options.serverUp()) this.#deliver(side, 'relay', copy())
+      })
     }
     const used = (this.#slotUsed[side] as number) + 1
     this.#slotUsed[side] = used
     if (used === 1) {
       this.#later(SLOT_MS, () => {
         this.#slotUsed[side] = 0
-        this.#links[side]?.pathReady('relay')
+        this.#ready(side, 'relay')
       })
     }
     return used < relay.packetsPerSlot
@@ -105,12 +117,18 @@ export class SimNetwork {
       if (this.directUp && generation === this.#directGeneration) this.#deliver(side, 'direct', copy())
     })
     const full = (freeAtMs - nowMs) * direct.bytesPerMs > DIRECT_BUFFER_BYTES
-    if (full) this.#later((freeAtMs - nowMs) / 2, () => this.#links[side]?.pathReady('direct'))
+    if (full) this.#later((freeAtMs - nowMs) / 2, () => this.#ready(side, 'direct'))
     return !full
   }
 
   #deliver(from: Side, path: PathName, body: PacketBody): void {
-    this.#links[1 - from]?.receive(path, body)
+    const end = this.#ends[1 - from]
+    end?.process.run(() => end.link.receive(path, body))
+  }
+
+  #ready(side: Side, path: PathName): void {
+    const end = this.#ends[side]
+    end?.process.run(() => end.link.pathReady(path))
   }
 
   #later(delayMs: number, run: () => void): void {

@@ -2,13 +2,13 @@ import type { Simulation } from './simulation.ts'
 
 // Each loads what it runs when it runs: a thread needs one of them only.
 
-/** Two links, the paths between them, and their applications. */
+/** Peers that restart and sleep, the links between them, the paths of each, and their applications. */
 export const linkSimulation: Simulation = {
   name: 'link',
   async run(seed) {
     const { simulateLink } = await import('../link/simulate-link.ts')
-    const { violations, ending, packets, repeats, pathChanges } = await simulateLink(seed)
-    return { violations, trace: [], totals: { packets, repeats, pathChanges, [ending]: 1 } }
+    const { violations, ending, packets, repeats, pathChanges, restarts, sleeps } = await simulateLink(seed)
+    return { violations, trace: [], totals: { packets, repeats, pathChanges, restarts, sleeps, [ending]: 1 } }
   },
 }
 

@@ -1,20 +1,14 @@
 import { Code, ConnectError, type Transport } from '@connectrpc/connect'
 import type { Platform } from '@mesh/client'
-import type { Clock, Timer } from '@mesh/core'
 import { watchForGaps } from '../../../client/lifecycle.ts'
 import type { MemoryConnection } from '../../../client/testing/memory-rtc.ts'
+import { type Sleep, SleepyClock } from '../sleepy-clock.ts'
 
 /**
- * A platform for one peer whose machine can be put to sleep: nothing of it runs meanwhile.
- *
- *  - 'stopped' is a process under SIGSTOP, or a frozen page: all its clocks go on, and what comes waits in its sockets.
- *  - 'suspended' is a laptop with its lid closed: the monotonic clock stands, and after a while its connections to the server
- *    are dead without a word: calls over them hang until they are let go.
- *
- * Data channels do not survive a long sleep of either kind, and nobody tells the sleeper.
+ * A platform for one peer whose machine can be put to sleep: nothing of it runs meanwhile. What comes to a stopped process waits
+ * in its sockets; the connections of a suspended machine to the server are dead without a word after a while: calls over them
+ * hang until they are let go. Data channels do not survive a long sleep of either kind, and nobody tells the sleeper.
  */
-export type Sleep = 'stopped' | 'suspended'
-
 export interface SleepyPlatform {
   readonly platform: Platform
   /** Calls made to the server, by name, in order. */
@@ -109,87 +103,6 @@ class HeldEvents {
   #run(listener: () => void): void {
     if (this.#clock.asleep) this.#waiting.push(listener)
     else listener()
-  }
-}
-
-interface Held {
-  readonly dueMs: number
-  readonly run: () => void
-}
-
-/** Sums of fractions are not exact: a timer that is early by less is on time. */
-const ROUNDING_MS = 0.001
-
-/** Timers wait for the end of the sleep, and then run in their order. */
-class SleepyClock implements Clock {
-  readonly #world: Clock
-  readonly #held = new Set<Held>()
-  #asleepSinceMs: number | undefined
-  #kind: Sleep = 'stopped'
-  #stoodMs = 0
-  #awake = Promise.withResolvers<void>()
-
-  constructor(world: Clock) {
-    this.#world = world
-    this.#awake.resolve()
-  }
-
-  get asleep(): boolean {
-    return this.#asleepSinceMs !== undefined
-  }
-
-  /** Resolves when the peer is awake. */
-  get awake(): Promise<void> {
-    return this.#awake.promise
-  }
-
-  monotonicMs(): number {
-    const standsMs =
-      this.asleep && this.#kind === 'suspended' ? this.#world.monotonicMs() - (this.#asleepSinceMs ?? 0) : 0
-    return this.#world.monotonicMs() - this.#stoodMs - standsMs
-  }
-
-  wallMs(): number {
-    return this.#world.wallMs()
-  }
-
-  schedule(delayMs: number, run: () => void): Timer {
-    const dueMs = this.monotonicMs() + Math.max(0, delayMs)
-    let timer: Timer | undefined
-    let held: Held | undefined
-    const arm = (): void => {
-      held = undefined
-      timer = this.#world.schedule(dueMs - this.monotonicMs(), () => {
-        const fire = (): void => (this.monotonicMs() < dueMs - ROUNDING_MS ? arm() : run())
-        if (!this.asleep) return fire()
-        held = { dueMs, run: fire }
-        this.#held.add(held)
-      })
-    }
-    arm()
-    return {
-      cancel: () => {
-        timer?.cancel()
-        if (held) this.#held.delete(held)
-      },
-    }
-  }
-
-  sleep(kind: Sleep): void {
-    this.#asleepSinceMs = this.#world.monotonicMs()
-    this.#kind = kind
-    this.#awake = Promise.withResolvers()
-  }
-
-  wake(): void {
-    if (this.#asleepSinceMs === undefined) return
-    if (this.#kind === 'suspended') this.#stoodMs += this.#world.monotonicMs() - this.#asleepSinceMs
-    this.#asleepSinceMs = undefined
-    for (const held of [...this.#held].sort((a, b) => a.dueMs - b.dueMs)) {
-      // One that ran before may have cancelled it.
-      if (this.#held.delete(held)) held.run()
-    }
-    this.#awake.resolve()
   }
 }
 
