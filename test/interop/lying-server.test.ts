@@ -192,7 +192,10 @@ const LIES: Record<string, Lie> = {
   },
 
   'sends a snapshot that nobody asked for': {
-    tell: () => liar.directory.send(liar.page(liar.strangers(3))),
+    // More of them than can have been asked for: the first may pass for the answer to a Pull that is on its way.
+    tell: () => {
+      for (let count = 0; count < 8; count++) liar.directory.send(liar.page(liar.strangers(3)))
+    },
     reason: 'INVALID_ARGUMENT',
   },
   'sends a snapshot of more pages than there may be rows': {
