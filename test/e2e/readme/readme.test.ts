@@ -5,7 +5,7 @@ import { createServer } from '@mesh/server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { launchChromium, openSite } from '../swarm/site.ts'
 
-/** The snippets of README.md, executed as they stand; only the port is changed to a free one. */
+/** The snippets of README.md and docs/links.md, executed as they stand; only the port is changed to a free one. */
 const ROOT = join(import.meta.dirname, '../../..')
 const server = createServer({ port: 0 })
 let host = ''
@@ -23,8 +23,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function snippets(): Promise<string[]> {
-  const text = await readFile(join(ROOT, 'README.md'), 'utf8')
+async function snippets(document = 'README.md'): Promise<string[]> {
+  const text = await readFile(join(ROOT, document), 'utf8')
   return [...text.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => (code as string).replaceAll('localhost:4600', host))
 }
 
@@ -106,5 +106,29 @@ await swarm.close()`,
     expect(example.lines.some((line) => line.endsWith(' bye'))).toBe(true)
     expect(partner.lines).toContain('log a stream with backpressure')
     expect(partner.lines.some((line) => line.includes('"welcome"'))).toBe(true)
+  })
+})
+
+describe('docs/links.md', () => {
+  it('tells paths, state and departure of a peer with its example', async () => {
+    const [watching = ''] = await snippets('docs/links.md')
+    const [threeLines = ''] = await snippets()
+    const example = await run(watching, 'watching')
+    await until('the example to join', () => server.stats().members === 1)
+    const partner = await run(
+      `${threeLines}
+await swarm.once('join')
+setTimeout(() => swarm.setState(new TextEncoder().encode('at lunch')), 500)
+setTimeout(() => swarm.close(), 2_000)`,
+      'partner',
+    )
+    expect(await partner.exited).toBe(0)
+    await until('the departure', () => example.lines.some((line) => line.endsWith('left PEER_LEFT')))
+    for (const told of ['path direct', 'says at lunch']) {
+      expect(
+        example.lines.some((line) => line.endsWith(told)),
+        told,
+      ).toBe(true)
+    }
   })
 })
