@@ -194,7 +194,8 @@ const LIES: Record<string, Lie> = {
   'sends a snapshot that nobody asked for': {
     // More of them than can have been asked for: the first may pass for the answer to a Pull that is on its way.
     tell: () => {
-      for (let count = 0; count < 8; count++) liar.directory.send(liar.page(liar.strangers(3)))
+      for (let count = 0; count < 8; count++)
+        liar.directory.send(liar.page(liar.strangers(3), { snapshotId: String(100 + count) }))
     },
     reason: 'INVALID_ARGUMENT',
   },
