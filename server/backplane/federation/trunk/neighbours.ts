@@ -72,7 +72,7 @@ const PATIENCE = { initialMs: 10_000, maxMs: 300_000, floorMs: 2_000 }
 /** A server that kept the rules for so long, after it was heard again, is as good as any. */
 const FORGIVEN_MS = 600_000
 
-/** Refusals that are logged: strangers may call as often as they like. */
+/** Refusals of strangers that are logged: they may call as often as they like. Servers that proved themselves have to rest. */
 const LOGGED_REFUSALS = { perSecond: 1, burst: 20 }
 
 /**
@@ -262,7 +262,7 @@ export class Neighbours {
     onRefused?.(error)
     if (by === 'here' && error.reason === ErrorReason.INTERNAL)
       log('error', 'internal_error', describeCause(error.cause ?? error))
-    if (!this.#loggedRefusals.take()) return
+    if (server === undefined && !this.#loggedRefusals.take()) return
     const fields = {
       by,
       ...(server === undefined ? {} : { server: toHex(bytesOfKey(server)) }),
