@@ -89,6 +89,10 @@ export class Attachments {
     })
   }
 
+  get isEmpty(): boolean {
+    return this.#topics.size === 0
+  }
+
   /** Takes a topic off; `error` tells the other side that its evidence was refused. */
   detach(name: string, error?: MeshError): void {
     const attachment = this.#topics.get(name)

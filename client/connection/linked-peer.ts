@@ -77,7 +77,8 @@ export class LinkedPeer {
         handle.attached(connection, record, directOnly)
       },
       detached: (handle, error) => {
-        this.direct.reconsider()
+        // With the last topic the link ends, by a Goodbye that needs its path.
+        if (!this.attachments.isEmpty) this.direct.reconsider()
         handle.detached(connection, error)
       },
       channel: (handle, channel) => handle.channel(connection, channel),
