@@ -262,11 +262,14 @@ export class Peer {
     return askPeer(this, channel, bytes, signal)
   }
 
-  /** Counts the call until after it has settled, in the turn that comes then. */
+  /** Counts the call until after it has settled, in the turn that comes then. It rejects with why the peer is gone. */
   async #counted<T>(call: Promise<T>): Promise<T> {
     this.#unacknowledged++
     try {
       return await call
+    } catch (error) {
+      // By then the swarm has said whether the link ended because the peer is gone.
+      throw (MeshError.from(error).reason === ErrorReason.LINK_CLOSED && this.#gone) || error
     } finally {
       this.#unacknowledged--
     }
