@@ -389,6 +389,23 @@ describe('signal client', () => {
     expect(log).toEqual([])
   })
 
+  it('shows the limit that the server warned of, until the next stream', async () => {
+    await connect()
+    const near = new MeshError(ErrorReason.LIMIT_EXCEEDED, '', {
+      limit: 'max_topics_per_session',
+      limitValue: 128,
+      value: 96,
+    })
+    const value = { kind: NoticeKind.LIMIT_WARNING, detail: near.toDetail() }
+    server.stream.event(0n, { case: 'notice', value: { ...value, deadlineMs: 0, successor: '' } })
+    await clock.advance(0)
+    expect(client.warning).toMatchObject({ limit: 'max_topics_per_session', limitValue: 128n, value: 96n })
+    expect(client.state.kind).toBe('connected')
+    server.stream.end()
+    await clock.advance(5_000)
+    expect(client.warning).toBeUndefined()
+  })
+
   it('gives an envelope up after 30 s without a server', async () => {
     await connect()
     const draining = Array.from({ length: 50 }, () => new MeshError(ErrorReason.DRAINING, 'no'))

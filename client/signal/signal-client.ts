@@ -39,6 +39,7 @@ export class SignalClient {
   #streamToken: string | undefined
   #connectedAtMs: number | undefined
   #state: SignalState = { kind: 'connecting' }
+  #warning: MeshError | undefined
   #housekeeping: Timer | undefined
   #running: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -70,6 +71,11 @@ export class SignalClient {
   /** The session, while its server is believed to know it. */
   get session(): SignalSession | undefined {
     return this.#keeper.current
+  }
+
+  /** The limit that the server warned of last, on the stream that runs. */
+  get warning(): MeshError | undefined {
+    return this.#warning
   }
 
   /** Key of the server this client is connected or connecting to, once it is known. */
@@ -143,6 +149,7 @@ export class SignalClient {
   async #run(): Promise<void> {
     while (this.#state.kind !== 'closed') {
       this.#connectedAtMs = undefined
+      this.#warning = undefined
       this.#check.begin()
       this.#streamToken = undefined
       try {
@@ -233,6 +240,8 @@ export class SignalClient {
       this.#endStream(new MeshError(ErrorReason.TOKEN_EXPIRED, 'the token of the stream expired', { retryable: true }))
     } else if (kind === NoticeKind.DRAINING) {
       this.#options.events.draining(notice)
+    } else if (kind === NoticeKind.LIMIT_WARNING && detail) {
+      this.#warning = MeshError.fromDetail(detail, `close to the limit ${detail.limit} of ${this.origin}`)
     }
   }
 

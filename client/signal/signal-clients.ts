@@ -55,6 +55,8 @@ export interface ServerStatus {
   readonly state: SignalState['kind']
   /** Why it is waiting or closed. */
   readonly error: MeshError | undefined
+  /** The limit this client came close to and was warned of, since it connected: `limit`, `limitValue` and `value` say more. */
+  readonly warning: MeshError | undefined
 }
 
 /** How soon a second name of one server is tried again: it is in reserve, in case the first name stops working. */
@@ -81,7 +83,9 @@ export class SignalClients {
   }
 
   get servers(): ServerStatus[] {
-    return this.#homes.map(({ origin, state }) => ({ origin, state: state.kind, error: errorOf(state) }))
+    return this.#homes.map(({ origin, state, warning }) => {
+      return { origin, state: state.kind, error: errorOf(state), warning }
+    })
   }
 
   /** The best of what the servers are in: one that is connected makes the client connected. */

@@ -1,5 +1,5 @@
 import type { MeshError } from '@mesh/core'
-import { DepartureReason, type Event } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { DepartureReason, type Event, NoticeKind } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import { byteKey } from '../byte-key.ts'
 import { TestReader, testDomain } from '../testing/domain.ts'
@@ -112,6 +112,21 @@ describe('memberships', () => {
     expect(() => join(session, { topic: 3 })).toThrowError(
       expect.objectContaining({ limit: 'max_topics_per_session', value: 2n }) as MeshError,
     )
+  })
+
+  test('warns of the bound of topics while three quarters of them are used, once somebody listens', () => {
+    const { open, join } = testDomain({ maxTopicsPerSession: 4 })
+    const session = open(1)
+    for (const topic of [1, 2, 3]) join(session, { topic })
+    const reader = new TestReader(session)
+    const warnings = () =>
+      reader.read().filter(({ event }) => event.case === 'notice' && event.value.kind === NoticeKind.LIMIT_WARNING)
+    expect(warnings()).toEqual([])
+    join(session, { topic: 4 })
+    const detail = { limit: 'max_topics_per_session', limitValue: 4n, value: 4n }
+    expect(warnings()).toMatchObject([{ event: { value: { detail } } }])
+    join(session, { topic: 4 })
+    expect(warnings()).toEqual([])
   })
 
   test('a LEAVE frees the topic and is passed on with its signature', () => {

@@ -60,7 +60,7 @@ export class Memberships {
     }
     const { revision, refusal } = backplane.announce(record)
     if (refusal !== undefined) throw refusal
-    session.topics.set(topicKey, topic.slice())
+    session.addTopic(topicKey, topic.slice())
     const size = maxMembers === 0 ? limits.maxMembersPerJoin : Math.min(maxMembers, limits.maxMembersPerJoin)
     const members = this.#membersFor(session, topicKey, size)
     const peers = members.map((member) => byteKey(member.record.peerKey))

@@ -3,6 +3,7 @@ import { NoticeKind } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { ServerLimits } from '../limits/server-limits.ts'
 import { limitError } from '../limits/server-limits.ts'
 import { encodeEventBody } from './event-codec.ts'
+import { LimitWatch } from './limit-watch.ts'
 import type { ReplayBuffer, StoredEvent } from './replay-buffer.ts'
 
 /** The transport's side of a stream. */
@@ -55,6 +56,7 @@ export class SessionStream {
   #heartbeatDue = true
   /** Notices that do not end the stream: draining, close to a limit. At most one of each kind waits. */
   readonly #notices = new Map<NoticeKind, Uint8Array>()
+  readonly #queueWatch: LimitWatch
   #takenAtMs: number
 
   constructor(options: SessionStreamOptions) {
@@ -62,6 +64,9 @@ export class SessionStream {
     this.#position = options.cursor
     const { clock, limits, tokenExpiresAtMs } = options
     this.#takenAtMs = clock.monotonicMs()
+    this.#queueWatch = new LimitWatch('maxStreamQueueBytes', limits, (body) => {
+      return this.notify(NoticeKind.LIMIT_WARNING, body)
+    })
     this.#every(limits.heartbeatMs, () => this.#beat())
     this.#timers.push(clock.schedule(tokenExpiresAtMs - clock.monotonicMs(), () => this.end(tokenExpired())))
   }
@@ -89,14 +94,16 @@ export class SessionStream {
       this.end(slowReader(limits.maxStreamQueueBytes, queued))
       return
     }
+    this.#queueWatch.look(queued)
     this.#wake()
   }
 
-  /** Queues a notice that does not end the stream. */
-  notify(kind: NoticeKind, body: Uint8Array): void {
-    if (this.#state.kind !== 'open') return
+  /** Queues a notice that does not end the stream. False when the stream is over. */
+  notify(kind: NoticeKind, body: Uint8Array): boolean {
+    if (this.#state.kind !== 'open') return false
     this.#notices.set(kind, body)
     this.#wake()
+    return true
   }
 
   /** What is new, up to about `maxBytes` (at least one event). Empty when nothing is, or when the stream is over. */

@@ -67,10 +67,30 @@ describe('a session stream', () => {
       },
     ])
     expect(session.queuedBytes).toBeLessThanOrEqual(2_000)
-    expect(reader.kinds()).toEqual(['notice'])
+    expect(reader.read().map(({ event }) => event.value)).toMatchObject([
+      { kind: NoticeKind.LIMIT_WARNING },
+      { kind: NoticeKind.SLOW_READER },
+    ])
     const resumed = new TestReader(session).read()
     expect(resumed[0]?.event).toMatchObject({ case: 'gap', value: { fromCursor: 1n } })
     expect(resumed.at(-2)?.cursor).toBe(20n)
+  })
+
+  test('is warned once on the way to being a queue behind, and again only after it caught up', () => {
+    const { open } = testDomain({ maxStreamQueueBytes: 10_000 })
+    const session = open(1)
+    const reader = new TestReader(session)
+    const warnings = (events: number) => {
+      for (let i = 0; i < events; i++) session.push(event('x'.repeat(1_000)))
+      return reader.read().flatMap(({ event }) => (event.case === 'notice' ? [event.value] : []))
+    }
+    const warning = {
+      kind: NoticeKind.LIMIT_WARNING,
+      detail: { limit: 'max_stream_queue_bytes', limitValue: 10_000n },
+    }
+    expect(warnings(5)).toEqual([])
+    expect(warnings(8)).toMatchObject([warning])
+    expect(warnings(8)).toMatchObject([warning])
   })
 
   test('whose transport holds what was taken counts that as queued', () => {

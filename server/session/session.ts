@@ -6,6 +6,7 @@ import { limitError, type ServerLimits } from '../limits/server-limits.ts'
 import { BodySlab } from './body-slab.ts'
 import { encodeMessageBody, messageBodyBytes, messageEnvelope, senderStamp } from './event-codec.ts'
 import type { IdWindow } from './id-window.ts'
+import { LimitWatch } from './limit-watch.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import { SessionStream, type StreamEnding, type StreamSink } from './session-stream.ts'
 
@@ -63,6 +64,7 @@ export class Session {
   readonly joins: TokenBucket
   readonly messages: TokenBucket
   readonly lookups: TokenBucket
+  readonly #topicWatch: LimitWatch
   readonly #options: SessionOptions
   readonly #replay: ReplayBuffer
   readonly #slab = new BodySlab()
@@ -91,6 +93,9 @@ export class Session {
     this.joins = new TokenBucket({ perSecond: limits.joinsPerSecond, burst: limits.joinsBurst, clock })
     this.messages = new TokenBucket({ perSecond: limits.messagesPerSecond, burst: limits.messagesBurst, clock })
     this.lookups = new TokenBucket({ perSecond: limits.lookupsPerSecond, burst: limits.lookupsBurst, clock })
+    this.#topicWatch = new LimitWatch('maxTopicsPerSession', limits, (body) => {
+      return this.notify(NoticeKind.LIMIT_WARNING, body)
+    })
     this.#startLease()
   }
 
@@ -193,9 +198,16 @@ export class Session {
     return bucket
   }
 
-  /** Tells every stream something without ending it. */
-  notify(kind: NoticeKind, body: Uint8Array): void {
+  /** The session is a member of the topic from now on. */
+  addTopic(topicKey: ByteKey, topic: Uint8Array): void {
+    this.topics.set(topicKey, topic)
+    this.#topicWatch.look(this.topics.size)
+  }
+
+  /** Tells every stream something without ending it. False when there is none. */
+  notify(kind: NoticeKind, body: Uint8Array): boolean {
     for (const stream of this.#streams) stream.notify(kind, body)
+    return this.#streams.size > 0
   }
 
   /** Ends the session and its streams, each with the reason. Idempotent. */

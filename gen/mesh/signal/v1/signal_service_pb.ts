@@ -906,7 +906,10 @@ export const NoticeKind = {
   TOKEN_EXPIRED: 5,
 
   /**
-   * Close to a limit; `detail` says which.
+   * Three quarters of a limit are used: `detail` says which limit, its value
+   * and how much. Told once, until it was below one half. For what ends a
+   * stream or refuses a call for good when it is full (max_topics_per_session,
+   * max_stream_queue_bytes), not for rates.
    *
    * @generated from enum value: NOTICE_KIND_LIMIT_WARNING = 6;
    */
