@@ -33,9 +33,29 @@ describe('pauses', () => {
   it('double, up to 15 s, until they start over', async () => {
     const waits: number[] = []
     for (let i = 0; i < 8; i++) waits.push(await waited())
-    expect(waits).toEqual([250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000])
+    // The fifth is limited by the 3.75 s before it, the sixth by 7.5 s.
+    expect(waits).toEqual([250, 500, 1_000, 2_000, 3_750, 7_500, 15_000, 15_000])
     pauses.reset()
     expect(await waited()).toBe(250)
+  })
+
+  it('are never longer than the outage so far, or 2 s, however many there were', async () => {
+    const quick: Random = { ...LONGEST, uniform: () => 0.1 }
+    let draws = quick
+    pauses = new Pauses(clock, { ...LONGEST, uniform: () => draws.uniform() })
+    for (let i = 0; i < 6; i++) await waited()
+    expect(clock.monotonicMs()).toBeLessThan(1_000)
+    draws = LONGEST
+    expect(await waited()).toBe(2_000)
+    const outageMs = clock.monotonicMs()
+    expect(Math.abs((await waited()) - outageMs)).toBeLessThanOrEqual(50)
+  })
+
+  it('are as long as the backoff when a server asks for any, since it is there and has too much to do', async () => {
+    for (let i = 0; i < 6; i++) await waited(1)
+    pauses.reset()
+    for (let i = 0; i < 4; i++) await waited(1)
+    expect([await waited(1), await waited(1)]).toEqual([4_000, 8_000])
   })
 
   it('last as long as the server asks, at least', async () => {

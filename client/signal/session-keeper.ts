@@ -4,6 +4,8 @@ import { sameProcess } from './session-order.ts'
 
 /** After a renewal that failed: the token is good for a third of its life still. */
 const RENEW_AGAIN_MS = 10_000
+/** A session that worked for this long was no mistake of the server's. */
+const STABLE_MS = 5_000
 
 /**
  * The session of one signaling client: opened when there is none, renewed at two thirds of its token's life, and forgotten
@@ -18,6 +20,8 @@ export class SessionKeeper {
   #isNew = false
   #everOpened = false
   #everConfirmed = false
+  /** When the first stream of the session delivered; undefined before. */
+  #confirmedAtMs: number | undefined
   #renewAgainAtMs = 0
   #cursor = 0n
 
@@ -79,6 +83,7 @@ export class SessionKeeper {
     const isNew = this.#isNew
     this.#isNew = false
     this.#everConfirmed = true
+    this.#confirmedAtMs ??= this.#opener.clock.monotonicMs()
     return isNew
   }
 
@@ -91,6 +96,12 @@ export class SessionKeeper {
   outlives(error: MeshError, token: string | undefined): boolean {
     const aboutToken = error.reason === ErrorReason.TOKEN_EXPIRED || error.reason === ErrorReason.SESSION_UNKNOWN
     return aboutToken && token !== undefined && this.#session !== undefined && this.#session.token !== token
+  }
+
+  /** True when the server is there, and only lost a session that had worked, as a restart does. */
+  lost(error: MeshError): boolean {
+    if (!SESSION_LOST.has(error.reason) || error.retryAfterMs > 0 || this.#confirmedAtMs === undefined) return false
+    return this.#session !== undefined && this.#opener.clock.monotonicMs() - this.#confirmedAtMs > STABLE_MS
   }
 
   /** Forgets the session after an error that says it is worth nothing; true when it did. `token`: what the error is about. */
@@ -122,6 +133,7 @@ export class SessionKeeper {
     this.#everOpened = true
     if (fresh) {
       this.#isNew = true
+      this.#confirmedAtMs = undefined
       this.#cursor = 0n
     }
     this.#onOpened(session, fresh)
@@ -136,6 +148,8 @@ const FINAL_AT_FIRST: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.KEY_INVALID,
   ErrorReason.NOT_SUPPORTED,
 ])
+
+const SESSION_LOST: ReadonlySet<ErrorReason> = new Set([ErrorReason.TOKEN_INVALID, ErrorReason.SESSION_UNKNOWN])
 
 const SESSION_ENDED: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.TOKEN_EXPIRED,

@@ -284,6 +284,33 @@ describe('signal client', () => {
     expect(log.slice(-3)).toEqual(['opened', 'connected', 'connected fresh'])
   })
 
+  it('opens a new session at once when the server forgot one that had lasted, and waits when it forgets that too', async () => {
+    await connect()
+    await clock.advance(6_000)
+    server.forgetSessions()
+    server.stream.end(new MeshError(ErrorReason.SESSION_UNKNOWN, 'unknown'))
+    server.refuseNext('subscribe', new MeshError(ErrorReason.SESSION_UNKNOWN, 'unknown'))
+    await clock.advance(0)
+    expect(server.calls).toEqual(['open', 'subscribe 0', 'open', 'subscribe 0'])
+    expect(log).toEqual(['connecting', 'opened', 'waiting SESSION_UNKNOWN'])
+    await clock.advance(1_000)
+    server.stream.heartbeat()
+    await clock.advance(0)
+    expect(log.slice(-3)).toEqual(['opened', 'connected', 'connected fresh'])
+  })
+
+  it('does not wait twice for one restart: once to find its server, and not again for a session', async () => {
+    await connect()
+    await clock.advance(6_000)
+    server.forgetSessions()
+    server.refuseNext('subscribe', ...Array.from({ length: 6 }, () => new MeshError(ErrorReason.UNREACHABLE, 'down')))
+    server.stream.end()
+    while (server.tokens.length < 2) await clock.advance(10)
+    const waiting = log.filter((entry) => entry.startsWith('waiting'))
+    expect(waiting).toEqual(Array(7).fill('waiting UNREACHABLE'))
+    expect(server.calls.slice(-3)).toEqual(['subscribe 0', 'open', 'subscribe 0'])
+  })
+
   it('opens a new session when the token ended and no renewal had succeeded', async () => {
     await connect()
     server.refuseNext('challenge', ...Array.from({ length: 200 }, () => new MeshError(ErrorReason.DRAINING, 'no')))

@@ -170,7 +170,10 @@ export class SignalClient {
     this.#outbox.restart()
     // The stream ended with its token, and the next token is here: not worth a word.
     if (this.#keeper.outlives(error, this.#streamToken)) return
+    const isLost = this.#keeper.lost(error)
     this.#keeper.forgetOn(error, this.#streamToken)
+    // The attempt that found this out had its pause: nobody waits twice for one restart.
+    if (isLost) return
     const heldMs = this.#connectedAtMs === undefined ? 0 : clock.monotonicMs() - this.#connectedAtMs
     if (heldMs > STABLE_MS) this.#pauses.reset()
     this.#setState({ kind: 'waiting', error })

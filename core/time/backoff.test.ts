@@ -33,6 +33,13 @@ describe('Backoff', () => {
     expect(backoff.next()).toBe(5)
   })
 
+  it('draws below the limit of one delay when that is less than its ceiling, and counts on', () => {
+    const random = { ...seededRandom(1), uniform: () => 1 - 2 ** -53 }
+    const backoff = new Backoff({ initialMs: 100, maxMs: 1_000, floorMs: 50, random })
+    const limits = [undefined, 150, 10, undefined]
+    expect(limits.map((limitMs) => Math.round(backoff.next(limitMs)))).toEqual([100, 150, 50, 800])
+  })
+
   it('stays finite when it fails for ages', () => {
     const backoff = new Backoff({ initialMs: 10, maxMs: 500, random: seededRandom(9) })
     for (let i = 0; i < 5_000; i++) expect(backoff.next()).toBeLessThan(500)

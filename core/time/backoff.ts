@@ -30,10 +30,10 @@ export class Backoff {
     return this.#attempt
   }
 
-  /** The next delay in milliseconds. */
-  next(): number {
+  /** The next delay in milliseconds, with an upper end of `atMostMs` where that is less than what is due. */
+  next(atMostMs = Number.POSITIVE_INFINITY): number {
     const { initialMs, maxMs, floorMs = 0, random } = this.#options
-    const ceilingMs = Math.min(maxMs, initialMs * 2 ** this.#attempt)
+    const ceilingMs = Math.min(maxMs, initialMs * 2 ** this.#attempt, atMostMs)
     this.#attempt += 1
     return Math.max(floorMs, random.uniform() * ceilingMs)
   }
