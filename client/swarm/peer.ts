@@ -43,6 +43,7 @@ export interface PeerChange {
   readonly connection?: PeerConnection
   readonly attached?: boolean
   readonly directOnly?: boolean
+  readonly expired?: true
 }
 
 /** Another member of the swarm, admitted by its key. The same object for as long as it stays. */
@@ -61,6 +62,8 @@ export class Peer {
   /** Data goes by the direct path only. */
   #directOnly = false
   #directAllowed = true
+  /** The lease of the peer ran out at its server, and there is no record since. */
+  #expired = false
   #lastPath: PeerPath = 'none'
   #gone: MeshError | undefined
   #messages: LinkChannel | undefined
@@ -92,7 +95,7 @@ export class Peer {
     return this.#events.on(name, listener)
   }
 
-  /** 'away': there has been no way to the peer for 15 s. It may be asleep, and stays in the swarm for a while. */
+  /** 'away': there has been no way to the peer for 15 s, or its server has waited as long for it. It may be asleep, and stays in the swarm for a while. */
   get presence(): PeerPresence {
     return this.#presence.current
   }
@@ -188,6 +191,7 @@ export class Peer {
   /** @internal The swarm's view of this peer changed. True when its state or process did; refreshing a record is no news. */
   update(change: PeerChange): boolean {
     const { record: before } = this.#record
+    if (change.record || change.expired) this.#expired = change.expired === true
     if (change.record && supersedes(change.record.record, before)) {
       this.#record = change.record
       this.#recordedAtMs = this.#context.clock.wallMs()
@@ -216,8 +220,11 @@ export class Peer {
 
   /** @internal Looks whether the peer is there. True when that changed. */
   look(): boolean {
-    const nowMs = this.#context.clock.monotonicMs()
-    if (!this.#presence.look(this.#attached && this.#connection?.alive === true, nowMs)) return false
+    const { clock } = this.#context
+    const reachable = this.#attached && this.#connection?.alive === true
+    // Its server has waited for it already: what counts then is when it was heard by a direct path.
+    const silentForMs = this.#expired ? Math.max(0, clock.wallMs() - (this.#connection?.heardAtMs ?? 0)) : 0
+    if (!this.#presence.look(reachable, clock.monotonicMs(), silentForMs)) return false
     this.#events.emit('presence', this.presence)
     return true
   }

@@ -23,6 +23,16 @@ describe('presence', () => {
     expect(presence.unreachableForMs(40_000)).toBe(0)
   })
 
+  it('counts what others waited for a peer, up to what it waits itself', () => {
+    const presence = new Presence(0)
+    presence.look(true, 100_000)
+    expect(presence.look(false, 100_000, 10_000)).toBe(false)
+    expect([presence.look(false, 105_000, 15_000), presence.unreachableForMs(105_000)]).toEqual([true, 15_000])
+    presence.look(true, 200_000, 400_000)
+    expect(presence.look(false, 200_000, 400_000)).toBe(true)
+    expect(presence.unreachableForMs(200_000)).toBe(15_000)
+  })
+
   it('gives the peer its time again after this side was away', () => {
     const presence = new Presence(0)
     presence.look(true, 0)

@@ -38,10 +38,14 @@ export class Presence {
     return this.#unreachableSinceMs === undefined ? 0 : nowMs - this.#unreachableSinceMs
   }
 
-  /** Takes in whether there is a way to the peer now. Returns whether the presence changed. */
-  look(reachable: boolean, nowMs: number): boolean {
+  /**
+   * Takes in whether there is a way to the peer now. `silentForMs`: how long it is known to have said nothing to anybody, for a peer
+   * that its server has waited for already. Returns whether the presence changed.
+   */
+  look(reachable: boolean, nowMs: number, silentForMs = 0): boolean {
+    const silentSinceMs = nowMs - Math.min(silentForMs, AWAY_AFTER_MS)
     if (reachable) this.#unreachableSinceMs = undefined
-    else this.#unreachableSinceMs ??= nowMs
+    else this.#unreachableSinceMs = Math.min(this.#unreachableSinceMs ?? nowMs, silentSinceMs)
     const before = this.#current
     if (reachable) this.#current = 'online'
     else if (this.unreachableForMs(nowMs) >= AWAY_AFTER_MS) this.#current = 'away'

@@ -185,11 +185,12 @@ export class Roster {
       return
     }
     this.#missing.delete(toHex(key))
+    const peer = this.#known.get(formatPeerId(key))
     if (change.kind === 'left') {
+      if (!change.leave && change.reason === DepartureReason.EXPIRED) peer?.update({ expired: true })
       connections.get(key)?.unlisted(handle(), change.leave ? 'left' : SILENT.has(change.reason) ? 'silent' : 'gone')
       return this.#settleDeparture(key)
     }
-    const peer = this.#known.get(formatPeerId(key))
     if (!peer) return
     const news = peer.update({ record })
     connections.want(handle(), view.members.get(toHex(key)) ?? record)
