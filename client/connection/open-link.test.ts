@@ -269,6 +269,21 @@ describe('open link', () => {
     expect(lower.log).toContain('dead LINK_TIMEOUT')
   })
 
+  it('falls back to the relay with the first packet that a channel does not take any more, and says so once', async () => {
+    const channel = new FakeChannel()
+    channel.readyState = 'open'
+    lower.open.useChannel(channel)
+    await clock.advance(10)
+    lower.open.link.setPath('direct', { usable: true })
+    // As WebRTC does when the connection is closed on this side.
+    channel.readyState = 'closed'
+    say(channelOf(lower), 'one')
+    say(channelOf(lower), 'two')
+    await deliver()
+    expect(lower.log).toEqual(['path relay', 'path direct', 'path relay', 'dead ICE_FAILED'])
+    expect(higher.texts).toEqual(['one', 'two'])
+  })
+
   it('lets its goodbye leave by the relay, and sends nothing after it finished', async () => {
     lower.open.close(new MeshError(ErrorReason.PEER_LEFT, 'left'))
     const finished = lower.open.finish()

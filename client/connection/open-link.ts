@@ -202,8 +202,8 @@ export class OpenLink {
     this.#sealingBytes += size
     const sealed = sealBody(this.#sending.keys, body)
     this.#outbound.direct.settle(sealed, (packet) => {
-      // A channel that ended takes its packets with it; the link sends them again on the next path.
       if (channel.readyState === 'open') channel.send(encodePacket(packet))
+      else this.#channelEnded(channel)
       this.#directReady()
     })
     // Apart from the delivery, which a failed seal or a full queue does without.
@@ -214,6 +214,15 @@ export class OpenLink {
     sealed.then(counted, counted)
     this.#directFull = this.#sealingBytes + channel.bufferedAmount >= DIRECT_HIGH_BYTES
     return !this.#directFull
+  }
+
+  /** It takes its packets with it, and may have ended without a word. The link sends them again on the next path. */
+  #channelEnded(channel: RtcDataChannel): void {
+    if (this.#channel !== channel) return
+    this.dropChannel()
+    this.#options.effects.directDead(
+      new MeshError(ErrorReason.ICE_FAILED, 'the data channel is closed', { retryable: true }),
+    )
   }
 
   #directReady(): void {

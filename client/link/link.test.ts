@@ -356,6 +356,33 @@ describe('Link liveness', () => {
     expect([lower.link.path, lower.deadPaths, sent.now]).toEqual(['relay', ['direct'], undefined])
   })
 
+  test('asks a direct path that is quiet while the other side speaks by the relay, which finds it dead on one side alone', async () => {
+    let up = true
+    const { clock, lower, higher } = linkPair({
+      paths: ['relay', 'direct'],
+      arrives: (_, path) => path === 'relay' || up,
+    })
+    await clock.advance(4_000)
+    up = false
+    lower.link.setPath('direct', { usable: false })
+    const sent = outcomeOf(lower.link.sendControl(rtcFrame(1)))
+    await clock.advance(1_700)
+    expect([higher.deadPaths, sent.now]).toEqual([['direct'], undefined])
+  })
+
+  test('keeps a direct path that answers, whatever still comes by the relay', async () => {
+    const { clock, lower, higher } = linkPair({ paths: ['relay', 'direct'] })
+    await clock.advance(4_000)
+    lower.link.setPath('direct', { usable: false })
+    for (let attempt = 1; attempt <= 20; attempt++) {
+      void lower.link.sendControl(rtcFrame(attempt))
+      await clock.advance(500)
+    }
+    expect([higher.link.path, higher.deadPaths]).toEqual(['direct', []])
+    // Asked once in 1.5 s at most.
+    expect(higher.takeFrames().filter((frames) => frames.includes('ping')).length).toBeLessThanOrEqual(7)
+  })
+
   test('waits for a path without a timer that comes again and again, also after a check', async () => {
     const { clock, lower } = linkPair({ paths: [] })
     const sent = outcomeOf(lower.link.sendControl(rtcFrame(1)))

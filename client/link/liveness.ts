@@ -35,6 +35,17 @@ export class Liveness {
     this.#ask(path, nowMs)
   }
 
+  /**
+   * The other side spoke by another path, as it does when this one is dead for it. In one direction alone that may be so for long
+   * before it shows here, while nothing that is acknowledged this way arrives: a path that was quiet for checkMs is asked.
+   */
+  doubt(path: PathState, nowMs: number): void {
+    const { pingMs, checkMs } = this.#limits
+    if (path.pingDueMs === undefined || path.checkDueMs !== undefined) return
+    const heardMs = path.pingDueMs - pingMs
+    if (path.unansweredPings > 0 || nowMs - heardMs >= checkMs) this.probe(path, nowMs)
+  }
+
   /** A packet came by the path. */
   heard(path: PathState, nowMs: number): void {
     path.unansweredPings = 0

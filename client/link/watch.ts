@@ -46,9 +46,11 @@ export class Watch {
 
   /** A packet came by the path. */
   heard(path: PathState, nowMs: number): void {
+    const { paths, sending } = this.#options
     this.#liveness.heard(path, nowMs)
-    this.#options.sending.recovery.heard(nowMs)
-    if (this.#options.paths.relay.silent) this.startOver(nowMs)
+    if (path === paths.relay) this.#liveness.doubt(paths.direct, nowMs)
+    sending.recovery.heard(nowMs)
+    if (paths.relay.silent) this.startOver(nowMs)
   }
 
   /** The past counts for nothing any more: asks the direct path, and lets what waits be sent again. */
