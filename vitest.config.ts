@@ -6,6 +6,8 @@ const BROWSER_TESTS = '**/*.browser.test.ts'
 const END_TO_END_TESTS = 'test/e2e/**/*.test.ts'
 /** End to end, but without a browser. */
 const FEDERATION_TESTS = 'test/e2e/federation/*.test.ts'
+/** Minutes of real transfers, for a lane of their own. */
+const LINKS_TESTS = 'test/e2e/links/*.test.ts'
 const NEVER = [...configDefaults.exclude, '**/dist/**', 'gen/**', 'test/.artifacts/**']
 
 /** No sandbox (containers, root), no GPU, and none of the calls home a fresh profile makes. */
@@ -75,7 +77,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: [END_TO_END_TESTS],
-          exclude: [...NEVER, BROWSER_TESTS, FEDERATION_TESTS],
+          exclude: [...NEVER, BROWSER_TESTS, FEDERATION_TESTS, LINKS_TESTS],
           globalSetup: ['test/setup/require-chromium.ts'],
           execArgv: ['--conditions=source'],
           // Real processes and pages: one file at a time keeps timings meaningful on small machines.
@@ -96,6 +98,20 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        ssr: { resolve: { conditions: ['source', 'module', 'node', 'development|production'] } },
+        test: {
+          name: 'links',
+          include: [LINKS_TESTS],
+          exclude: NEVER,
+          globalSetup: ['test/setup/require-chromium.ts'],
+          execArgv: ['--conditions=source'],
+          fileParallelism: false, // for the same reason
+          testTimeout: 240_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -1,7 +1,8 @@
 /**
- * `npm run test:federation`: real servers in network namespaces of their own, with lines that break. Where namespaces cannot
- * be had, the tests say why and run on loopback instead.
+ * `npm run test:federation` and `npm run test:links`: real servers and peers in network namespaces of their own, with lines that
+ * break. Where namespaces cannot be had, the tests say why, and what can be is run on loopback instead.
  */
+import { requireChromium } from './chromium.mjs'
 import { runInForeground, runQuietly } from './process.mjs'
 
 /** What cuts and slows the lines, and the Debian packages that have it. */
@@ -13,6 +14,14 @@ export async function testFederation({ root }) {
   await installTools()
   process.env.MESH_FEDERATION_LANE = '1'
   return await runInForeground('vitest', ['run', '--project', 'federation', 'test/e2e/federation'], { cwd: root })
+}
+
+/** @param {import('./verbs.mjs').VerbContext} context */
+export async function testLinks({ root }) {
+  await installTools()
+  process.env.CHROME_PATH = await requireChromium()
+  process.env.MESH_LINKS_LANE = '1'
+  return await runInForeground('vitest', ['run', '--project', 'links', 'test/e2e/links'], { cwd: root })
 }
 
 /** Root on Debian and Ubuntu gets what is missing; everybody else is told by the tests. */

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { build } from './build.mjs'
 import { check } from './check.mjs'
-import { testFederation } from './federation-test.mjs'
+import { testFederation, testLinks } from './network-lanes.mjs'
 import { testPack } from './pack-test.mjs'
 import { runInForeground } from './process.mjs'
 import { test } from './test.mjs'
@@ -28,6 +28,7 @@ export const verbs = new Map([
   ['sim', source('test/simulation/seeds/main.ts')],
   ['sim:mutations', source('test/simulation/seeds/mutations-main.ts')],
   ['test:federation', testFederation],
+  ['test:links', testLinks],
   ['generate', tool('buf', ['generate'])],
   ['format', formatAll],
 ])

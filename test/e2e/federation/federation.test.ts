@@ -1,12 +1,13 @@
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { MeasuredTimes } from '../network/measured-times.ts'
+import { namespacesMissing } from '../network/namespaces.ts'
 import { Cluster } from './cluster.ts'
 import type { ClusterNetwork } from './cluster-network.ts'
 import { Crowd, type CrowdOptions } from './crowd.ts'
 import { JoinStorm } from './join-storm.ts'
 import type { LedgerVerdict } from './ledger.ts'
 import { LoopbackNetwork } from './loopback-network.ts'
-import { MeasuredTimes } from './measured-times.ts'
-import { NamespaceNetwork, namespacesMissing } from './namespace-network.ts'
+import { NamespaceNetwork } from './namespace-network.ts'
 import { quantile } from './quantile.ts'
 
 /**

@@ -1,5 +1,5 @@
+import { freePort } from '../network/free-port.ts'
 import type { ClusterNetwork, ServerPlace, SlowLine } from './cluster-network.ts'
-import { freePort } from './free-port.ts'
 import { Relay } from './relay.ts'
 
 /** Servers on 127.0.0.1 with a relay for each of them to each other: works for every user on every system. */

@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process'
 import { readdir } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, test } from 'vitest'
-import { NamespaceNetwork, namespacesMissing } from './namespace-network.ts'
+import { namespacesMissing } from '../network/namespaces.ts'
+import { NamespaceNetwork } from './namespace-network.ts'
 
 const run = promisify(execFile)
 const missing = await namespacesMissing()

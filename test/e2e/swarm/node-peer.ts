@@ -1,17 +1,24 @@
-import { join, type Swarm } from '@mesh/client'
+import { join, type RtcFactory, type Swarm } from '@mesh/client'
+import { weriftFactory } from '@mesh/client/werift'
 import { fromHex, signingKeyFromSeed } from '@mesh/core'
-import { type PeerReport, reportOf } from './peer-report.ts'
+import { OpenConnections } from './open-connections.ts'
+import { reportOf } from './peer-report.ts'
+import { type TransferPlan, Transfers } from './transfer.ts'
 
 /** A peer in a process of its own, driven over IPC: node node-peer.ts <address> <seed in hex>. */
 const [address = '', seed = ''] = process.argv.slice(2)
 const identity = await signingKeyFromSeed(fromHex(seed))
-const swarm: Swarm = await join(address, { identity })
+const connections = new OpenConnections()
+const werift = weriftFactory()
+const rtc: RtcFactory = { create: async (configuration) => connections.add(await werift.create(configuration)) }
+const swarm: Swarm = await join(address, { identity, rtc })
 const report = reportOf(swarm)
+const transfers = new Transfers(swarm)
 
 type Command = { readonly id: number } & (
-  | { readonly call: 'report' }
+  | { readonly call: 'report' | 'transferred' | 'sever' | 'close' }
   | { readonly call: 'send'; readonly text: string }
-  | { readonly call: 'close' }
+  | { readonly call: 'transfer'; readonly to: string; readonly plan: TransferPlan }
 )
 
 process.on('message', (command: Command) => {
@@ -22,12 +29,18 @@ process.on('message', (command: Command) => {
 })
 process.send?.({ ready: true })
 
-async function run(command: Command): Promise<PeerReport | number | undefined> {
+async function run(command: Command): Promise<unknown> {
   switch (command.call) {
     case 'report':
       return report()
     case 'send':
       return (await swarm.send(command.text)).delivered.length
+    case 'transfer':
+      return transfers.start(command.to, command.plan)
+    case 'transferred':
+      return transfers.report()
+    case 'sever':
+      return connections.sever()
     case 'close':
       await swarm.close()
       // Nothing else may hold the process: the test waits for it to end by itself.

@@ -1,8 +1,7 @@
 import { createServer } from '@mesh/server'
 
-/** A signaling server in a process of its own: node server-process.ts <port> <limits as JSON>. */
-const [port = '0', limits = '{}'] = process.argv.slice(2)
-const server = createServer({ port: Number(port), limits: JSON.parse(limits) })
+/** A signaling server in a process of its own: node server-process.ts <ServerOptions as JSON>. */
+const server = createServer(JSON.parse(process.argv[2] ?? '{}'))
 const { origin } = await server.listen()
 process.on('SIGTERM', () => {
   server.close({ drainMs: 0 }).then(() => process.exit(0))

@@ -2,7 +2,7 @@ import { createClient, type MeshClient, type Swarm } from '@mesh/client'
 import { generateSigningKey } from '@mesh/core'
 import { createServer, type MeshServer, type ServerOptions } from '@mesh/server'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { freePort } from '../federation/free-port.ts'
+import { freePort } from '../network/free-port.ts'
 import { Cast, type E2ePeer, until } from './cast.ts'
 
 /** Peers at two real servers, which are killed, started again and drained while the peers talk. */

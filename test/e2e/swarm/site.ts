@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
@@ -21,12 +21,31 @@ const CHROMIUM_ARGS = [
   '--disable-sync',
 ]
 
-export function launchChromium(): Promise<Browser> {
+export interface ChromiumPlace {
+  /** Command that starts it; the program follows. */
+  readonly launcher: readonly string[]
+  /** To be trusted as loopback and https are, which keys and WebRTC need. */
+  readonly secureOrigin: string
+}
+
+export function launchChromium(place?: ChromiumPlace): Promise<Browser> {
   const executablePath = process.env.CHROME_PATH
+  if (place && executablePath) return launchElsewhere(executablePath, place)
   return chromium.launch({ args: CHROMIUM_ARGS, ...(executablePath && { executablePath }) })
 }
 
-export async function openSite(root: string): Promise<Site> {
+async function launchElsewhere(chromiumPath: string, { launcher, secureOrigin }: ChromiumPlace): Promise<Browser> {
+  const folder = await mkdtemp(join(tmpdir(), 'mesh-chromium-'))
+  const executablePath = join(folder, 'chromium')
+  await writeFile(executablePath, `#!/bin/sh\nexec ${launcher.join(' ')} '${chromiumPath}' "$@"\n`, { mode: 0o755 })
+  const args = [...CHROMIUM_ARGS, `--unsafely-treat-insecure-origin-as-secure=${secureOrigin}`]
+  const browser = await chromium.launch({ args, executablePath })
+  await rm(folder, { recursive: true })
+  return browser
+}
+
+/** `host`: where it is served. */
+export async function openSite(root: string, host = '127.0.0.1'): Promise<Site> {
   const folder = await mkdtemp(join(tmpdir(), 'mesh-page-'))
   await build({
     root,
@@ -43,10 +62,10 @@ export async function openSite(root: string): Promise<Site> {
       () => response.writeHead(404).end(),
     )
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(0, host, resolve))
   const { port } = server.address() as { port: number }
   return {
-    url: `http://127.0.0.1:${port}/`,
+    url: `http://${host}:${port}/`,
     close: async () => {
       server.closeAllConnections()
       server.close()

@@ -6,8 +6,8 @@ const LOWEST = 15_000
 const HIGHEST = 30_000
 const MAX_TRIES = 50
 
-/** A port of 127.0.0.1 that nobody listens on, for a server that will listen on it again after each restart. */
-export async function freePort(): Promise<number> {
+/** A port of this machine that nobody listens on, for a server that will listen on it again after each restart. */
+export async function freePort(host = '127.0.0.1'): Promise<number> {
   for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST))
     const probe = createServer()
@@ -15,7 +15,7 @@ export async function freePort(): Promise<number> {
       () => true,
       () => false,
     )
-    probe.listen(port, '127.0.0.1')
+    probe.listen(port, host)
     if (!(await listening)) continue
     probe.close()
     await once(probe, 'close')
