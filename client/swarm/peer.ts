@@ -9,6 +9,7 @@ import { Channel } from './channel.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
+import type { PeerChange } from './peer-change.ts'
 import type { PeerEvents, PeerPath } from './peer-events.ts'
 import { asleep, type PeerPresence, Presence } from './presence.ts'
 import { askPeer } from './requests.ts'
@@ -37,15 +38,6 @@ export interface PeerContext {
 
 const REQUEST_TIMEOUT_MS = 30_000
 
-/** What a swarm has learned of a peer. */
-export interface PeerChange {
-  readonly record?: VerifiedRecord
-  readonly connection?: PeerConnection
-  readonly attached?: boolean
-  readonly directOnly?: boolean
-  readonly expired?: true
-}
-
 /** Another member of the swarm, admitted by its key. The same object for as long as it stays. */
 export class Peer {
   /** Text form of the key, for people and for `send({ to })`. */
@@ -62,8 +54,6 @@ export class Peer {
   /** Data goes by the direct path only. */
   #directOnly = false
   #directAllowed = true
-  /** The lease of the peer ran out at its server, and there is no record since. */
-  #expired = false
   #lastPath: PeerPath = 'none'
   #gone: MeshError | undefined
   #messages: LinkChannel | undefined
@@ -191,7 +181,7 @@ export class Peer {
   /** @internal The swarm's view of this peer changed. True when its state or process did; refreshing a record is no news. */
   update(change: PeerChange): boolean {
     const { record: before } = this.#record
-    if (change.record || change.expired) this.#expired = change.expired === true
+    if (change.record || change.expired) this.#presence.expired = change.expired === true
     if (change.record && supersedes(change.record.record, before)) {
       this.#record = change.record
       this.#recordedAtMs = this.#context.clock.wallMs()
@@ -222,9 +212,8 @@ export class Peer {
   look(): boolean {
     const { clock } = this.#context
     const reachable = this.#attached && this.#connection?.alive === true
-    // Its server has waited for it already: what counts then is when it was heard by a direct path.
-    const silentForMs = this.#expired ? Math.max(0, clock.wallMs() - (this.#connection?.heardAtMs ?? 0)) : 0
-    if (!this.#presence.look(reachable, clock.monotonicMs(), silentForMs)) return false
+    const quietForMs = clock.wallMs() - (this.#connection?.heardAtMs ?? 0)
+    if (!this.#presence.look(reachable, clock.monotonicMs(), quietForMs)) return false
     this.#events.emit('presence', this.presence)
     return true
   }

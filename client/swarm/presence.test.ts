@@ -23,9 +23,11 @@ describe('presence', () => {
     expect(presence.unreachableForMs(40_000)).toBe(0)
   })
 
-  it('counts what others waited for a peer, up to what it waits itself', () => {
+  it('counts how long nothing came when its server gave the peer up, up to what it waits itself', () => {
     const presence = new Presence(0)
     presence.look(true, 100_000)
+    expect(presence.look(false, 100_000, 400_000)).toBe(false)
+    presence.expired = true
     expect(presence.look(false, 100_000, 10_000)).toBe(false)
     expect([presence.look(false, 105_000, 15_000), presence.unreachableForMs(105_000)]).toEqual([true, 15_000])
     presence.look(true, 200_000, 400_000)

@@ -24,6 +24,8 @@ export class Presence {
   #current: PeerPresence = 'online'
   /** Since when there is no way to the peer. */
   #unreachableSinceMs: number | undefined
+  /** The lease of the peer ran out at its server, which has waited for it as long, and there is no record since. */
+  expired = false
 
   constructor(nowMs: number) {
     this.#unreachableSinceMs = nowMs
@@ -39,13 +41,13 @@ export class Presence {
   }
 
   /**
-   * Takes in whether there is a way to the peer now. `silentForMs`: how long it is known to have said nothing to anybody, for a peer
-   * that its server has waited for already. Returns whether the presence changed.
+   * Takes in whether there is a way to the peer now. `quietForMs`: how long nothing came of it, which counts only when its server
+   * says that it heard nothing either. Returns whether the presence changed.
    */
-  look(reachable: boolean, nowMs: number, silentForMs = 0): boolean {
-    const silentSinceMs = nowMs - Math.min(silentForMs, AWAY_AFTER_MS)
+  look(reachable: boolean, nowMs: number, quietForMs = 0): boolean {
+    const waitedMs = this.expired ? Math.min(Math.max(quietForMs, 0), AWAY_AFTER_MS) : 0
     if (reachable) this.#unreachableSinceMs = undefined
-    else this.#unreachableSinceMs = Math.min(this.#unreachableSinceMs ?? nowMs, silentSinceMs)
+    else this.#unreachableSinceMs = Math.min(this.#unreachableSinceMs ?? nowMs, nowMs - waitedMs)
     const before = this.#current
     if (reachable) this.#current = 'online'
     else if (this.unreachableForMs(nowMs) >= AWAY_AFTER_MS) this.#current = 'away'
