@@ -36,7 +36,7 @@ export type { ClientOptions, JoinOptions, MeshClient } from './mesh-client.ts'
 export type { Platform, SignalTransport } from './platform.ts'
 export type { ServerStatus } from './signal/signal-clients.ts'
 export type { SendReport } from './swarm/broadcast.ts'
-export type { Channel } from './swarm/channel.ts'
+export type { Channel, ChannelType } from './swarm/channel.ts'
 export type { SwarmEvents, SwarmStatus } from './swarm/events.ts'
 export type { Message, MessageData } from './swarm/message.ts'
 export type {

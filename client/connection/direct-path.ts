@@ -23,8 +23,8 @@ export interface DirectPathOptions {
   /** Attempts of all links together are limited; resolves with the function that ends this one's turn. */
   readonly turn: () => Promise<() => void>
   readonly sendSignal: (signal: RtcSignal) => void
-  /** A channel is open; the link proves it before it carries data. */
-  readonly onChannel: (channel: RtcDataChannel) => void
+  /** A channel is open; the link proves it before it carries data. `datagrams`: the one beside it. */
+  readonly onChannel: (channel: RtcDataChannel, datagrams: RtcDataChannel) => void
   readonly onDown: (error: MeshError) => void
   /** State or last error changed. */
   readonly onChange: () => void
@@ -163,12 +163,12 @@ export class DirectPath {
       configuration: this.#configuration(),
       offerer: this.#options.offerer,
       signal: (signal) => this.#signal(signal, number),
-      onOpen: (channel) => {
+      onOpen: (channel, datagrams) => {
         this.#openedAtMs = this.#options.clock.monotonicMs()
         this.#releaseTurn()
         this.lastError = undefined
         this.#set('open')
-        this.#options.onChannel(channel)
+        this.#options.onChannel(channel, datagrams)
       },
       onEnd: (error) => {
         this.#end()

@@ -61,7 +61,7 @@ export class LinkedPeer {
       offerer: connection.role === 'lower',
       turn: context.rtcTurn,
       sendSignal: (signal) => void this.link.sendControl({ case: 'rtc', value: signal }),
-      onChannel: (channel) => this.#open.useChannel(channel),
+      onChannel: (channel, datagrams) => this.#open.useChannel(channel, datagrams),
       onDown: () => this.#open.dropChannel(),
       onChange: options.onChange,
     })

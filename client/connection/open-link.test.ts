@@ -1,5 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf'
-import { deriveLinkKeys, ErrorReason, type LinkKeys, MeshError, type VirtualClock } from '@mesh/core'
+import { deriveLinkKeys, ErrorReason, type LinkKeys, MeshError, utf8Encode, type VirtualClock } from '@mesh/core'
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { type Packet, PeerPayloadSchema, type RelayedPackets } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import { beforeEach, describe, expect, it } from 'vitest'
@@ -90,8 +90,8 @@ async function deliver(change: (packets: Packet[]) => Packet[] = (packets) => pa
   return seen
 }
 
-function channelOf({ open }: End): LinkChannel {
-  return open.link.openChannel({ topic: TOPIC, name: '', kind: ChannelKind.MESSAGES })
+function channelOf({ open }: End, kind: ChannelKind = ChannelKind.MESSAGES): LinkChannel {
+  return open.link.openChannel({ topic: TOPIC, name: '', kind })
 }
 
 function say(channel: LinkChannel, text: string): void {
@@ -215,7 +215,7 @@ describe('open link', () => {
       [higher, far],
     ] as const) {
       channel.readyState = 'open'
-      end.open.useChannel(channel)
+      end.open.useChannel(channel, new FakeChannel())
     }
     await clock.advance(10)
     expect(lower.log).toEqual(['path relay'])
@@ -237,10 +237,35 @@ describe('open link', () => {
     expect(lower.outbox).toEqual([])
   })
 
+  it('sends datagrams by the channel beside, as long as that has room, and by the relay without a direct path', async () => {
+    const opened = channelOf(lower, ChannelKind.DATAGRAMS)
+    await deliver()
+    expect(opened.sendDatagram(utf8Encode('by relay'))).toBe(true)
+    await deliver()
+    expect(higher.texts).toEqual(['by relay'])
+    const [ordered, beside, far] = [new FakeChannel(), new FakeChannel(), new FakeChannel()]
+    for (const channel of [ordered, beside, far]) channel.readyState = 'open'
+    higher.open.useChannel(new FakeChannel(), far)
+    lower.open.useChannel(ordered, beside)
+    lower.open.link.setPath('direct', { usable: true })
+    await clock.advance(10)
+    ordered.sent.length = 0
+    expect(opened.sendDatagram(utf8Encode('beside'))).toBe(true)
+    beside.bufferedAmount = 16 * 1024
+    expect(opened.sendDatagram(utf8Encode('too much'))).toBe(false)
+    await clock.advance(10)
+    expect([ordered.sent.length, beside.sent.length]).toEqual([0, 1])
+    for (const data of beside.sent) far.emit('message', { data })
+    for (const data of beside.sent) far.emit('message', { data })
+    await clock.advance(10)
+    expect(higher.texts).toEqual(['by relay', 'beside'])
+    expect(higher.open.counts.replayed).toBe(1)
+  })
+
   it('falls back to the relay when the channel is dropped, and ignores what it still brings', async () => {
     const channel = new FakeChannel()
     channel.readyState = 'open'
-    lower.open.useChannel(channel)
+    lower.open.useChannel(channel, new FakeChannel())
     lower.open.dropChannel()
     say(channelOf(lower), 'by relay')
     await deliver()
@@ -254,7 +279,7 @@ describe('open link', () => {
   it('counts messages of a channel that are no packets', async () => {
     const channel = new FakeChannel()
     channel.readyState = 'open'
-    lower.open.useChannel(channel)
+    lower.open.useChannel(channel, new FakeChannel())
     channel.emit('message', { data: Uint8Array.of(255, 255, 255) })
     channel.emit('message', { data: 'text' })
     await clock.advance(10)
@@ -264,7 +289,7 @@ describe('open link', () => {
   it('gives a channel that never answers up, and says so', async () => {
     const channel = new FakeChannel()
     channel.readyState = 'open'
-    lower.open.useChannel(channel)
+    lower.open.useChannel(channel, new FakeChannel())
     await clock.advance(20_000)
     expect(lower.log).toContain('dead LINK_TIMEOUT')
   })

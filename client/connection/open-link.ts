@@ -51,6 +51,8 @@ const MAX_GENERATIONS = 3
 /** 16 packets in the data channel's own queue keep it busy through a busy event loop; fairness is decided before. */
 const DIRECT_HIGH_BYTES = 256 * 1024
 const DIRECT_LOW_BYTES = 64 * 1024
+/** 16 of the largest, a few milliseconds: one that would wait for longer is better dropped. */
+const DATAGRAMS_HIGH_BYTES = 16 * 1024
 
 export class OpenLink {
   readonly link: Link
@@ -58,12 +60,13 @@ export class OpenLink {
   readonly #options: OpenLinkOptions
   readonly #relay: RelayPath
   readonly #inbound: OrderedQueue
-  readonly #outbound: Record<PathName, OrderedQueue>
+  readonly #outbound: Record<PathName | 'datagrams', OrderedQueue>
   /** Unix time at which a packet of the other side opened last. */
   heardAtMs: number | undefined
   #receiving: Generation[]
   #sending: Generation
   #channel: RtcDataChannel | undefined
+  #datagrams: RtcDataChannel | undefined
   #sealingBytes = 0
   #directFull = false
 
@@ -77,12 +80,16 @@ export class OpenLink {
     this.#outbound = {
       relay: new OrderedQueue(MAX_PENDING_PACKETS, reject),
       direct: new OrderedQueue(MAX_PENDING_PACKETS, reject),
+      datagrams: new OrderedQueue(MAX_PENDING_PACKETS, reject),
     }
     this.link = new Link({
       clock,
       role,
       effects: {
         transmit: (path, body) => (path === 'relay' ? this.#transmitRelay(body) : this.#transmitDirect(body)),
+        transmitDatagram: (path, body) => {
+          return path === 'relay' ? this.#relayDatagram(body) : this.#directDatagram(body)
+        },
         control: (frame) => effects.control(frame),
         channel: (channel) => effects.channel(channel),
         pathChanged: (path) => effects.pathChanged(path),
@@ -135,9 +142,13 @@ export class OpenLink {
     if (generation) for (const packet of packets) this.#open('relay', packet, [generation])
   }
 
-  /** An open data channel becomes the direct path once a frame has crossed it each way. */
-  useChannel(channel: RtcDataChannel): void {
+  /** An open data channel becomes the direct path once a frame has crossed it each way. Datagrams take the one beside it. */
+  useChannel(channel: RtcDataChannel, datagrams: RtcDataChannel): void {
     this.#channel = channel
+    this.#datagrams = datagrams
+    datagrams.addEventListener('message', ({ data }) => {
+      if (this.#datagrams === datagrams) this.#receiveDirect(data)
+    })
     channel.bufferedAmountLowThreshold = DIRECT_LOW_BYTES
     channel.addEventListener('bufferedamountlow', () => this.#directReady())
     channel.addEventListener('message', ({ data }) => {
@@ -157,6 +168,7 @@ export class OpenLink {
 
   dropChannel(): void {
     this.#channel = undefined
+    this.#datagrams = undefined
     this.#directFull = false
     this.link.setPath('direct', { usable: false })
   }
@@ -223,6 +235,22 @@ export class OpenLink {
     this.#options.effects.directDead(
       new MeshError(ErrorReason.ICE_FAILED, 'the data channel is closed', { retryable: true }),
     )
+  }
+
+  #relayDatagram(body: PacketBody): boolean {
+    if (this.#relay.full) return false
+    this.#transmitRelay(body)
+    return true
+  }
+
+  #directDatagram(body: PacketBody): boolean {
+    const channel = this.#datagrams
+    if (channel?.readyState !== 'open' || channel.bufferedAmount >= DATAGRAMS_HIGH_BYTES) return false
+    this.counts.sent++
+    this.#outbound.datagrams.settle(sealBody(this.#sending.keys, body), (packet) => {
+      if (channel.readyState === 'open') channel.send(encodePacket(packet))
+    })
+    return true
   }
 
   #directReady(): void {

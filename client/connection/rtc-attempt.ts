@@ -15,7 +15,8 @@ export interface RtcAttemptOptions {
   readonly clock: Clock
   readonly offerer: boolean
   readonly signal: (signal: RtcSignal['signal']) => void
-  readonly onOpen: (channel: RtcDataChannel) => void
+  /** `datagrams` opens at about the same time, and shares the end of `channel`. */
+  readonly onOpen: (channel: RtcDataChannel, datagrams: RtcDataChannel) => void
   /** Exactly once, whatever the cause: before or after opening. Not after close(). */
   readonly onEnd: (error: MeshError) => void
 }
@@ -23,6 +24,7 @@ export interface RtcAttemptOptions {
 /** Measured: a pair that needs longer than this with working candidates never connects. */
 export const RTC_TIMEOUT_MS = 10_000
 const CHANNEL_ID = 0
+const DATAGRAMS_ID = 1
 const MAX_SDP_BYTES = 16 * 1024
 /** Candidates and ends of them taken from the other side. */
 const MAX_CANDIDATES = 64
@@ -87,7 +89,11 @@ export class RtcAttempt {
       if (TURN_REFUSALS.has(errorCode)) this.#turnRefused = true
     })
     connection.addEventListener('connectionstatechange', () => this.#onState(connection))
-    this.#watch(connection.createDataChannel('mesh', { negotiated: true, id: CHANNEL_ID, ordered: true }))
+    const datagrams = { negotiated: true, id: DATAGRAMS_ID, ordered: false, maxRetransmits: 0 } as const
+    this.#watch(
+      connection.createDataChannel('mesh', { negotiated: true, id: CHANNEL_ID, ordered: true }),
+      connection.createDataChannel('mesh-datagrams', datagrams),
+    )
     this.#ready.resolve()
     if (!offerer) return
     const { sdp } = await connection.createOffer()
@@ -143,13 +149,14 @@ export class RtcAttempt {
     this.#early = []
   }
 
-  #watch(channel: RtcDataChannel): void {
+  #watch(channel: RtcDataChannel, datagrams: RtcDataChannel): void {
     channel.binaryType = 'arraybuffer'
+    datagrams.binaryType = 'arraybuffer'
     channel.addEventListener('open', () => {
       if (this.#ended || this.#opened) return
       this.#opened = true
       this.#timer.cancel()
-      this.#options.onOpen(channel)
+      this.#options.onOpen(channel, datagrams)
     })
     channel.addEventListener('close', () => this.#fail(ended('the data channel closed')))
   }

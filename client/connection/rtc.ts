@@ -39,7 +39,7 @@ export interface RtcConnection {
   readonly connectionState: RtcConnectionState
   /** RTCIceConnectionState; tells a failure of ICE from one of DTLS. */
   readonly iceConnectionState: string
-  createDataChannel(label: string, options: { negotiated: true; id: number; ordered: true }): RtcDataChannel
+  createDataChannel(label: string, options: RtcDataChannelOptions): RtcDataChannel
   createOffer(): Promise<{ type: string; sdp?: string }>
   createAnswer(): Promise<{ type: string; sdp?: string }>
   /** Resolves when the description is applied; candidates follow as 'icecandidate' events. */
@@ -51,6 +51,15 @@ export interface RtcConnection {
   addEventListener(type: 'icecandidateerror', listener: (event: { errorCode: number; errorText: string }) => void): void
   /** Ends everything at once; queued data is lost. Idempotent. */
   close(): void
+}
+
+/** Of RTCDataChannelInit, what the SDK uses. */
+export interface RtcDataChannelOptions {
+  readonly negotiated: true
+  readonly id: number
+  readonly ordered: boolean
+  /** 0 where loss is better than delay. A stack that cannot do without repeating may repeat. */
+  readonly maxRetransmits?: number
 }
 
 export interface RtcDataChannel {

@@ -2,7 +2,7 @@ import { ErrorReason, MeshError } from '@mesh/core'
 import type { Attach, ChannelOpen, Frame, RtcSignal } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { ErrorDetail } from '@mesh/protocol/mesh/signal/v1/error_pb'
-import { MAX_DATA_BYTES } from './link-limits.ts'
+import { MAX_DATA_BYTES, MAX_DATAGRAM_BYTES } from './link-limits.ts'
 
 // The shape of frames, before any state is looked at. Sizes and fields are those of link.proto; whether a channel
 // exists, a number was used or credit was left is judged where that state lives (channel/).
@@ -20,6 +20,9 @@ const MAX_CANDIDATE_BYTES = 4_096
 /** ErrorDetail.limit: the name of a limit. */
 const MAX_LIMIT_NAME_BYTES = 256
 
+/** Frames without a seq. */
+const UNRELIABLE: ReadonlySet<Frame['body']['case']> = new Set(['ping', 'pong', 'goodbye', 'datagram'])
+
 /** The error for input that breaks link.proto. It ends the link. */
 export function invalidFrame(message: string): MeshError {
   return new MeshError(ErrorReason.FRAME_INVALID, message)
@@ -31,7 +34,7 @@ export function invalidFrame(message: string): MeshError {
  */
 export function checkFrame(frame: Frame): void {
   const { body } = frame
-  const reliable = body.case !== 'ping' && body.case !== 'pong' && body.case !== 'goodbye'
+  const reliable = !UNRELIABLE.has(body.case)
   if (reliable !== frame.seq > 0n && body.case !== undefined) {
     throw invalidFrame(`A ${body.case} frame must ${reliable ? '' : 'not '}have a seq`)
   }
@@ -42,6 +45,9 @@ export function checkFrame(frame: Frame): void {
         throw invalidFrame('ChannelData.data is empty and ends no message')
       }
       return
+    case 'datagram':
+      if (body.value.data.length === 0) throw invalidFrame('Datagram.data is empty')
+      return checkSize('Datagram.data', body.value.data.length, MAX_DATAGRAM_BYTES)
     case 'attach':
       return checkAttach(body.value)
     case 'detach':

@@ -29,6 +29,11 @@ export interface LinkEffects {
    * pings, Pongs and Goodbye. Called several times in a turn, until full or the window is.
    */
   transmit(path: PathName, body: PacketBody): boolean
+  /**
+   * Seals the body, one datagram, and sends it apart from what `transmit` was given, where nothing waits for it. False: there
+   * is no room, it was dropped. One that was taken may be lost too.
+   */
+  transmitDatagram(path: PathName, body: PacketBody): boolean
   /** A control frame of the other side, in order, exactly once. After a detach its channels have ended already. */
   control(frame: ControlFrame): void
   /** The other side opened a channel. Its data waits for a reader. */
@@ -64,6 +69,10 @@ export interface LinkStats {
   readonly duplicatesReceived: number
   /** Frames dropped because the reorder bounds were full. */
   readonly overflowsReceived: number
+  /** Datagrams that left, that had no room to, and that arrived. */
+  readonly datagramsSent: number
+  readonly datagramsDropped: number
+  readonly datagramsReceived: number
   readonly timeouts: number
   readonly pathChanges: number
   readonly outstandingFrames: number

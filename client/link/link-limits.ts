@@ -56,6 +56,8 @@ export interface LinkLimits {
   readonly maxStreamQueueBytes: number
   /** Received messages that wait for the reader of one channel. Overflow: the channel is reset. */
   readonly maxUnreadMessages: number
+  /** Received datagrams that wait for the reader of one channel. Overflow: the oldest are dropped. */
+  readonly maxUnreadDatagrams: number
   /** Control frames, openings and resets that wait to be sent. Overflow: the link closes. */
   readonly maxUrgentFrames: number
 }
@@ -68,6 +70,9 @@ export const INITIAL_CREDIT_BYTES = 262_144
 
 /** Largest ChannelData.data (link.proto). */
 export const MAX_DATA_BYTES = 16_000
+
+/** Largest Datagram.data (link.proto): with frame, seal and headers it fits one SCTP packet of 1,200 bytes, unfragmented. */
+export const MAX_DATAGRAM_BYTES = 1_024
 
 export const DEFAULT_LINK_LIMITS: LinkLimits = {
   // 16.5 KiB: the largest frame (an SDP of 16 KiB) and 512 bytes for acknowledgements and field headers.
@@ -117,5 +122,7 @@ export const DEFAULT_LINK_LIMITS: LinkLimits = {
   maxStreamQueueBytes: 64 * KIB,
   // 262,144 bytes of initial credit in messages of 4 bytes.
   maxUnreadMessages: 65_536,
+  // 256 KiB of the largest, as with every other channel before any credit.
+  maxUnreadDatagrams: 256,
   maxUrgentFrames: 1_024,
 }

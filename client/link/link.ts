@@ -77,6 +77,7 @@ export class Link {
       scheduler: this.#scheduler,
       wake: () => this.#wake(),
       sendUrgent: (outgoing) => this.#sendUrgent(outgoing),
+      sendDatagram: (frame) => this.#pump.sendDatagram(this.#paths.active, frame),
       opened: (channel) => this.#effects.channel(channel),
       direct: () => this.path === 'direct',
     })
@@ -228,7 +229,8 @@ export class Link {
   }
 
   #receiveUnreliable(path: PathState, body: Frame['body'], nowMs: number): void {
-    if (body.case === 'ping') path.pushPong(body.value.id)
+    if (body.case === 'datagram') this.#channels.receiveDatagram(body.value)
+    else if (body.case === 'ping') path.pushPong(body.value.id)
     else if (body.case === 'pong') path.pong(body.value.id, nowMs)
     else if (body.case === 'goodbye') {
       const { error } = body.value

@@ -11,7 +11,7 @@ import type { Sending } from './sending.ts'
 export interface PacketPumpOptions {
   readonly sending: Sending
   readonly receiving: Receiving
-  readonly effects: Pick<LinkEffects, 'transmit'>
+  readonly effects: Pick<LinkEffects, 'transmit' | 'transmitDatagram'>
 }
 
 export class PacketPump {
@@ -19,13 +19,20 @@ export class PacketPump {
   #running = false
   #packetsSent = 0
   #framesSent = 0
+  #datagramsSent = 0
+  #datagramsDropped = 0
 
   constructor(options: PacketPumpOptions) {
     this.#options = options
   }
 
-  get stats(): Pick<LinkStats, 'packetsSent' | 'framesSent'> {
-    return { packetsSent: this.#packetsSent, framesSent: this.#framesSent }
+  get stats(): Pick<LinkStats, 'packetsSent' | 'framesSent' | 'datagramsSent' | 'datagramsDropped'> {
+    return {
+      packetsSent: this.#packetsSent,
+      framesSent: this.#framesSent,
+      datagramsSent: this.#datagramsSent,
+      datagramsDropped: this.#datagramsDropped,
+    }
   }
 
   /**
@@ -59,6 +66,17 @@ export class PacketPump {
     })
     if (active) receiving.acknowledger.sent()
     if (!effects.transmit(path.name, body)) path.blocked = true
+  }
+
+  /** Sends a datagram by the path, now or never. False: dropped. It settles no acknowledgement, because it may get lost. */
+  sendDatagram(path: PathState | undefined, frame: Frame): boolean {
+    const { receiving, effects } = this.#options
+    // Without ranges, of which sixteen would make it too large for one packet of the network.
+    const body = create(PacketBodySchema, { ack: BigInt(receiving.window.inOrder), frames: [frame] })
+    const sent = path !== undefined && effects.transmitDatagram(path.name, body)
+    if (sent) this.#datagramsSent += 1
+    else this.#datagramsDropped += 1
+    return sent
   }
 
   #sendFrames(active: () => PathState | undefined, nowMs: number): void {

@@ -13,7 +13,7 @@ import { retained } from './retained.ts'
 export interface ReceivingHandlers {
   /** A reliable frame, in order, exactly once. @throws MeshError FRAME_INVALID */
   reliable(body: Frame['body']): void
-  /** A ping, Pong or Goodbye, as it comes. */
+  /** A ping, Pong, Goodbye or datagram, as it comes. */
   unreliable(path: PathState, body: Frame['body'], nowMs: number): void
   /** Whether the link closed meanwhile: the rest is not looked at. */
   closed(): boolean
@@ -21,14 +21,26 @@ export interface ReceivingHandlers {
 
 type ReceivingStats = Pick<
   LinkStats,
-  'packetsReceived' | 'framesReceived' | 'duplicatesReceived' | 'overflowsReceived' | 'heldFrames' | 'heldBytes'
+  | 'packetsReceived'
+  | 'framesReceived'
+  | 'duplicatesReceived'
+  | 'overflowsReceived'
+  | 'datagramsReceived'
+  | 'heldFrames'
+  | 'heldBytes'
 >
 
 export class Receiving {
   readonly window: ReceiveWindow
   readonly acknowledger: Acknowledger
   readonly #handlers: ReceivingHandlers
-  readonly #counts = { packetsReceived: 0, framesReceived: 0, duplicatesReceived: 0, overflowsReceived: 0 }
+  readonly #counts = {
+    packetsReceived: 0,
+    framesReceived: 0,
+    duplicatesReceived: 0,
+    overflowsReceived: 0,
+    datagramsReceived: 0,
+  }
 
   constructor(limits: LinkLimits, handlers: ReceivingHandlers) {
     this.window = new ReceiveWindow(limits)
@@ -48,6 +60,7 @@ export class Receiving {
     for (const frame of frames) {
       checkFrame(frame)
       if (frame.seq === 0n) {
+        if (frame.body.case === 'datagram') this.#counts.datagramsReceived += 1
         this.#handlers.unreliable(path, frame.body, nowMs)
       } else {
         reliable = true

@@ -5,7 +5,7 @@ import type { PeerConnection } from '../connection/peer-connection.ts'
 import { supersedes } from '../connection/record-order.ts'
 import type { Link, LinkChannel } from '../link/index.ts'
 import { sameProcess } from '../signal/session-order.ts'
-import { Channel } from './channel.ts'
+import { CHANNEL_KINDS, Channel, type ChannelType } from './channel.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
@@ -25,8 +25,11 @@ export interface RequestOptions extends SendOptions {
 }
 
 export interface OpenChannelOptions extends SendOptions {
-  /** 'bytes' (default) does not keep boundaries; 'messages' does, up to 16 MiB each. */
-  readonly kind?: 'bytes' | 'messages'
+  /**
+   * 'bytes' (default) does not keep boundaries; 'messages' does, up to 16 MiB each; 'datagrams' are messages of at most 1,024
+   * bytes that arrive once or not at all, in any order: for what is worth nothing late.
+   */
+  readonly kind?: ChannelType
 }
 
 /** What a peer needs from its swarm. */
@@ -160,9 +163,15 @@ export class Peer {
     }
   }
 
-  /** Opens a named channel. Rejects like `send` when there is no link; data may be written at once. */
+  /**
+   * Opens a named channel. Rejects like `send` when there is no link; data may be written at once. A peer whose version knows no
+   * datagrams ends such a channel with NOT_SUPPORTED.
+   */
   async open(name: string, options: OpenChannelOptions = {}): Promise<Channel> {
-    const kind = options.kind === 'messages' ? ChannelKind.MESSAGES : ChannelKind.BYTES
+    const kind = CHANNEL_KINDS[options.kind ?? 'bytes']
+    if (kind === undefined) {
+      throw new MeshError(ErrorReason.INVALID_ARGUMENT, `there are no channels of kind ${JSON.stringify(options.kind)}`)
+    }
     if (name === '' && kind === ChannelKind.MESSAGES) {
       throw new MeshError(
         ErrorReason.INVALID_ARGUMENT,

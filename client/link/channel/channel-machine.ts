@@ -2,13 +2,13 @@ import { create } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError } from '@mesh/core'
 import {
   ChannelCreditSchema,
-  type ChannelKind,
+  ChannelKind,
   type ChannelOpen,
   ChannelResetSchema,
   type Frame,
   FrameSchema,
 } from '@mesh/protocol/mesh/peer/v1/link_pb'
-import { MAX_NAME_BYTES } from '../frame-check.ts'
+import { invalidFrame, MAX_NAME_BYTES } from '../frame-check.ts'
 import { CREDIT_BYTES } from '../frame-size.ts'
 import { INITIAL_CREDIT_BYTES, type LinkLimits } from '../link-limits.ts'
 import type { Outgoing, Settlement } from '../outgoing.ts'
@@ -31,6 +31,8 @@ export interface ChannelHost {
   activate(machine: ChannelMachine): void
   /** There is credit to tell. */
   giveCredit(machine: ChannelMachine): void
+  /** Sends a datagram of the channel now. False: dropped. */
+  sendDatagram(machine: ChannelMachine, data: Uint8Array): boolean
   /** Sends the reset. */
   sendReset(machine: ChannelMachine, error: MeshError): void
   /** Both directions are over. */
@@ -107,6 +109,12 @@ export class ChannelMachine implements FrameSource, CreditSource {
     return queued
   }
 
+  /** Sends a datagram now, or drops it: then false. @throws MeshError CHANNEL_CLOSED */
+  sendDatagram(data: Uint8Array): boolean {
+    if (this.#closed || this.outbox.ended) throw this.#error ?? channelClosed(this.name)
+    return !this.held && this.#host.sendDatagram(this, data)
+  }
+
   /** Ends this side's direction. @throws MeshError why the channel failed, if it did */
   end(settlement: Settlement): void {
     if (this.#error !== undefined) throw this.#error
@@ -150,8 +158,15 @@ export class ChannelMachine implements FrameSource, CreditSource {
     if (readable) this.#notify?.()
   }
 
+  /** Datagram. @throws as Inbox.receiveDatagram */
+  receiveDatagram(data: Uint8Array): void {
+    this.inbox.receiveDatagram(data)
+    this.#notify?.()
+  }
+
   /** ChannelCredit. @throws as Outbox.grant */
   receiveCredit(credit: number): void {
+    if (this.kind === ChannelKind.DATAGRAMS) throw invalidFrame('ChannelCredit on a channel of datagrams')
     this.outbox.grant(credit)
     if (this.ready) this.#host.activate(this)
   }

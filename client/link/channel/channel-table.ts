@@ -5,6 +5,8 @@ import {
   ChannelKind,
   type ChannelOpen,
   ChannelOpenSchema,
+  type Datagram,
+  DatagramSchema,
   type Frame,
   FrameSchema,
 } from '@mesh/protocol/mesh/peer/v1/link_pb'
@@ -35,6 +37,8 @@ export interface ChannelTableOptions {
   readonly wake: () => void
   /** A frame before all data; the link closes when it cannot be queued. */
   readonly sendUrgent: (outgoing: Outgoing) => void
+  /** A frame that is sent now or never. False: dropped. */
+  readonly sendDatagram: (frame: Frame) => boolean
   /** The other side opened a channel. */
   readonly opened: (channel: LinkChannel) => void
   /** Whether the direct path carries the link. */
@@ -139,6 +143,14 @@ export class ChannelTable implements ChannelHost {
     }
   }
 
+  /**
+   * Takes a Datagram. It may come before the opening of its channel, or after its end: then nobody gets it.
+   * @throws MeshError FRAME_INVALID on a channel of another kind
+   */
+  receiveDatagram({ channel, data }: Datagram): void {
+    this.#machines.get(channel)?.receiveDatagram(data)
+  }
+
   /** From now on only the direct path carries data of the topic. */
   confine(topic: Uint8Array): void {
     this.#confined.add(toHex(topic))
@@ -186,6 +198,11 @@ export class ChannelTable implements ChannelHost {
     this.#options.wake()
   }
 
+  sendDatagram({ id }: ChannelMachine, data: Uint8Array): boolean {
+    const value = create(DatagramSchema, { channel: id, data })
+    return this.#options.sendDatagram(create(FrameSchema, { body: { case: 'datagram', value } }))
+  }
+
   sendReset(machine: ChannelMachine, error: MeshError): void {
     this.#reset(machine.id, error)
   }
@@ -202,7 +219,7 @@ export class ChannelTable implements ChannelHost {
     if (id <= this.#lastRemote || id === 0) throw invalidFrame(`Channel ${id} does not follow ${this.#lastRemote}`)
     if (open.credit > Number.MAX_SAFE_INTEGER) throw invalidFrame('ChannelOpen.credit beyond 2^53')
     this.#lastRemote = id
-    if (open.kind > ChannelKind.REQUEST) {
+    if (open.kind > ChannelKind.DATAGRAMS) {
       this.#reset(id, new MeshError(ErrorReason.NOT_SUPPORTED, `Channels of kind ${open.kind} are not known here`))
     } else if (this.#open.remote >= this.limits.maxChannels) {
       this.#reset(id, this.#tooMany())

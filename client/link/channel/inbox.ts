@@ -12,6 +12,8 @@ import { Chunks } from './chunks.ts'
 // while the reader keeps up, from 256 KiB to at most maxChannelWindowBytes. A message longer than the window could
 // never arrive under that rule alone, so the pieces of the message that is next for the reader count as taken: a
 // channel holds at most one long message and one window.
+//
+// Datagrams know no credit: where the reader is too slow for them, the oldest are dropped.
 
 /** Bytes of incomplete or unread long messages, of all channels of a link. */
 export interface ReassemblyBudget {
@@ -22,7 +24,7 @@ export class Inbox {
   readonly #kind: ChannelKind
   readonly #limits: LinkLimits
   readonly #budget: ReassemblyBudget
-  /** Whole messages (MESSAGES, REQUEST). */
+  /** Whole messages (MESSAGES, REQUEST), or datagrams. */
   readonly #messages: BoundedQueue<Uint8Array>
   /** Unread bytes (BYTES), or the pieces of the message that is arriving. */
   readonly #chunks = new Chunks()
@@ -38,7 +40,10 @@ export class Inbox {
     this.#kind = kind
     this.#limits = limits
     this.#budget = budget
-    this.#messages = new BoundedQueue({ maxItems: limits.maxUnreadMessages, overflow: 'refuse' })
+    this.#messages =
+      kind === ChannelKind.DATAGRAMS
+        ? new BoundedQueue({ maxItems: limits.maxUnreadDatagrams, overflow: 'drop-oldest' })
+        : new BoundedQueue({ maxItems: limits.maxUnreadMessages, overflow: 'refuse' })
   }
 
   /** Whether the other side's direction is over. What is unread can still be taken. */
@@ -58,6 +63,7 @@ export class Inbox {
    */
   receive(data: Uint8Array, endOfMessage: boolean): boolean {
     if (this.#ended) throw invalidFrame('ChannelData after the end of its direction')
+    if (this.#kind === ChannelKind.DATAGRAMS) throw invalidFrame('ChannelData on a channel of datagrams')
     this.#receivedBytes += data.length
     if (this.#receivedBytes > this.#credit) {
       throw invalidFrame(`ChannelData up to byte ${this.#receivedBytes}, credit was ${this.#credit}`)
@@ -75,6 +81,15 @@ export class Inbox {
     this.#queueForReader(this.#chunks.bytes === 0 ? retained(data) : this.#complete(data))
     if (this.#kind === ChannelKind.REQUEST) this.#ended = true
     return true
+  }
+
+  /**
+   * Takes a Datagram; one that comes after the end is dropped.
+   * @throws MeshError FRAME_INVALID on a channel of another kind
+   */
+  receiveDatagram(data: Uint8Array): void {
+    if (this.#kind !== ChannelKind.DATAGRAMS) throw invalidFrame('Datagram on a channel of another kind')
+    if (!this.#ended) this.#messages.push(retained(data))
   }
 
   /**
@@ -104,7 +119,8 @@ export class Inbox {
    * and when the direction is over.
    */
   creditDue(): number | undefined {
-    return this.#target() - this.#credit >= this.#windowBytes / 4 && !this.#ended ? this.#target() : undefined
+    if (this.#ended || this.#kind === ChannelKind.DATAGRAMS) return undefined
+    return this.#target() - this.#credit >= this.#windowBytes / 4 ? this.#target() : undefined
   }
 
   /** Notes that the credit given by `creditDue` is being told. */

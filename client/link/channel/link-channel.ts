@@ -1,5 +1,6 @@
 import { ErrorReason, MeshError } from '@mesh/core'
 import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import { MAX_DATAGRAM_BYTES } from '../link-limits.ts'
 import { type ChannelMachine, channelClosed } from './channel-machine.ts'
 import { type Listener, Reader } from './reader.ts'
 
@@ -103,6 +104,19 @@ export class LinkChannel {
   }
 
   /**
+   * Sends one datagram, 1 to 1,024 bytes, now or never: it arrives once or not at all, and in any order. False when it was
+   * dropped here, because there is no path or the path is full. The bytes are used before it returns.
+   * @throws MeshError MESSAGE_TOO_LARGE; INVALID_ARGUMENT when empty, or on a channel of another kind; CHANNEL_CLOSED or the
+   *   reason of a reset; LINK_CLOSED, LINK_TIMEOUT
+   */
+  sendDatagram(bytes: Uint8Array): boolean {
+    if (this.kind !== ChannelKind.DATAGRAMS) throw invalidArgument('Not a channel of datagrams')
+    if (bytes.length === 0) throw invalidArgument('A datagram must not be empty')
+    if (bytes.length > MAX_DATAGRAM_BYTES) throw tooLarge('A datagram', 'max_datagram_bytes', MAX_DATAGRAM_BYTES, bytes)
+    return this.#machine.sendDatagram(bytes.slice())
+  }
+
+  /**
    * The next message (of a channel of bytes: the next chunk); undefined after the other side's end. Abort loses nothing.
    * @throws MeshError ABORTED; the reason of a reset; LINK_CLOSED, LINK_TIMEOUT, once everything received was read
    */
@@ -147,8 +161,8 @@ export class LinkChannel {
   }
 
   /**
-   * What the other side sends: chunks of at most 16,000 bytes (BYTES), or one message per chunk. Credit renews as it is
-   * read. `cancel` resets the channel, unless the other side has ended.
+   * What the other side sends: chunks of at most 16,000 bytes (BYTES), or one message or datagram per chunk. Credit renews as
+   * it is read. `cancel` resets the channel, unless the other side has ended.
    */
   get readable(): ReadableStream<Uint8Array> {
     this.#readable ??= new ReadableStream<Uint8Array>(
@@ -169,8 +183,8 @@ export class LinkChannel {
   }
 
   /**
-   * Sends bytes, or each chunk as one message. Chunks are copied. A write resolves when less than 64 KiB
-   * (`LinkLimits.maxStreamQueueBytes`) wait to leave. `close` is `end`; `abort` resets the channel.
+   * Sends bytes, or each chunk as one message or datagram. Chunks are copied. A write resolves when less than 64 KiB
+   * (`LinkLimits.maxStreamQueueBytes`) wait to leave; one of a datagram at once, and does not tell whether it was dropped. `close` is `end`; `abort` resets the channel.
    */
   get writable(): WritableStream<Uint8Array> {
     this.#writable ??= new WritableStream<Uint8Array>(
@@ -190,6 +204,10 @@ export class LinkChannel {
   }
 
   async #write(chunk: Uint8Array): Promise<void> {
+    if (this.kind === ChannelKind.DATAGRAMS) {
+      this.sendDatagram(chunk)
+      return
+    }
     if (this.kind !== ChannelKind.BYTES) this.#checkMessage(chunk)
     const pieceBytes = this.kind === ChannelKind.BYTES ? STREAM_PIECE_BYTES : Math.max(1, chunk.length)
     let start = 0
@@ -203,19 +221,11 @@ export class LinkChannel {
 
   #checkMessage(bytes: Uint8Array): void {
     if (this.kind === ChannelKind.BYTES) {
-      throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'A channel of bytes keeps no message boundaries: use writable')
+      throw invalidArgument('A channel of bytes keeps no message boundaries: use writable')
     }
+    if (this.kind === ChannelKind.DATAGRAMS) throw invalidArgument('A channel of datagrams carries no messages')
     const { maxMessageBytes } = this.#machine.limits
-    if (bytes.length <= maxMessageBytes) return
-    throw new MeshError(
-      ErrorReason.MESSAGE_TOO_LARGE,
-      `A message has ${bytes.length} bytes, at most ${maxMessageBytes}`,
-      {
-        limit: 'max_message_bytes',
-        limitValue: maxMessageBytes,
-        value: bytes.length,
-      },
-    )
+    if (bytes.length > maxMessageBytes) throw tooLarge('A message', 'max_message_bytes', maxMessageBytes, bytes)
   }
 }
 
@@ -224,6 +234,15 @@ const WRITE_AHEAD_BYTES = 16_000
 
 /** Chunks are copied in pieces of a full frame, so that a piece's memory is let go when it is acknowledged. */
 const STREAM_PIECE_BYTES = 16_000
+
+function tooLarge(what: string, limit: string, limitValue: number, { length: value }: Uint8Array): MeshError {
+  const message = `${what} has ${value} bytes, at most ${limitValue}`
+  return new MeshError(ErrorReason.MESSAGE_TOO_LARGE, message, { limit, limitValue, value })
+}
+
+function invalidArgument(message: string): MeshError {
+  return new MeshError(ErrorReason.INVALID_ARGUMENT, message)
+}
 
 function abortError(reason: unknown, name: string): MeshError {
   return reason === undefined ? channelClosed(name) : MeshError.from(reason)

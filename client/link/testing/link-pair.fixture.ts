@@ -23,6 +23,8 @@ export class RecordedLink {
   readonly closings: { error: MeshError; report: LinkCloseReport }[] = []
   /** What `transmit` answers. */
   takesMore = true
+  /** What `transmitDatagram` answers. */
+  takesDatagrams = true
   /** Where packets go; undefined: they are lost. */
   deliver: ((path: PathName, body: PacketBody) => void) | undefined
 
@@ -36,6 +38,11 @@ export class RecordedLink {
           this.sent.push({ path, body })
           this.deliver?.(path, body)
           return this.takesMore
+        },
+        transmitDatagram: (path, body) => {
+          if (!this.takesDatagrams) return false
+          this.deliver?.(path, body)
+          return true
         },
         control: (frame) => void this.control.push(frame),
         channel: (channel) => void this.channels.push(channel),

@@ -3,6 +3,7 @@ import type {
   RtcConnection,
   RtcConnectionState,
   RtcDataChannel,
+  RtcDataChannelOptions,
   RtcIceCandidateInit,
   RtcSessionDescription,
 } from '../../connection/rtc.ts'
@@ -40,7 +41,7 @@ interface ConnectionEvents extends Record<string, unknown> {
   icecandidateerror: { readonly errorCode: number; readonly errorText: string }
 }
 
-/** Channels of one connection. The SDK uses one. */
+/** Channels of one connection. The SDK uses two. */
 const MAX_CHANNELS = 64
 
 export class WeriftConnection implements RtcConnection {
@@ -87,11 +88,12 @@ export class WeriftConnection implements RtcConnection {
   }
 
   /**
-   * Creates a negotiated channel.
+   * Creates a negotiated channel. What is lost is repeated on every one of them, whatever `maxRetransmits` asks for; in one that
+   * is not ordered, nothing else waits for it.
    * @throws MeshError INVALID_ARGUMENT for a label that is not printable ASCII of at most 255 characters, an id outside
    *   0–65534 or in use; LIMIT_EXCEEDED above 64 channels; LINK_CLOSED after close().
    */
-  createDataChannel(label: string, options: { negotiated: true; id: number; ordered: true }): RtcDataChannel {
+  createDataChannel(label: string, options: RtcDataChannelOptions): RtcDataChannel {
     this.#requireOpen()
     if (!/^[\x20-\x7e]{0,255}$/.test(label)) {
       throw new MeshError(
@@ -99,9 +101,9 @@ export class WeriftConnection implements RtcConnection {
         'A channel label must be printable ASCII, at most 255 characters',
       )
     }
-    const { id } = options
-    if (!options.negotiated || !options.ordered) {
-      throw new MeshError(ErrorReason.NOT_SUPPORTED, 'Only negotiated, ordered channels are supported')
+    const { id, ordered } = options
+    if (!options.negotiated) {
+      throw new MeshError(ErrorReason.NOT_SUPPORTED, 'Only negotiated channels are supported')
     }
     if (!Number.isInteger(id) || id < 0 || id > 65_534 || this.#channels.has(id)) {
       throw new MeshError(ErrorReason.INVALID_ARGUMENT, `Channel id ${id} is out of range or in use`)
@@ -111,9 +113,10 @@ export class WeriftConnection implements RtcConnection {
         limitValue: MAX_CHANNELS,
       })
     }
-    const core = this.#peer.core.createDataChannel(label, { negotiated: true, id, ordered: true })
+    const core = this.#peer.core.createDataChannel(label, { negotiated: true, id, ordered })
     const channel = new WeriftDataChannel({
       id,
+      ordered,
       core,
       clock: this.#options.clock,
       log: this.#options.log,

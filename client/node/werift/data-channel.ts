@@ -15,6 +15,7 @@ import type { WeriftDataChannelCore } from './werift-internals.ts'
  */
 export interface DataChannelOptions {
   readonly id: number
+  readonly ordered: boolean
   readonly core: WeriftDataChannelCore
   readonly clock: Clock
   readonly log: (message: string, detail?: unknown) => void
@@ -45,6 +46,7 @@ const DRAIN_MS = 5000
 
 export class WeriftDataChannel implements RtcDataChannel, OutboundStream {
   readonly id: number
+  readonly ordered: boolean
   readonly #options: DataChannelOptions
   readonly #listeners: Listeners<ChannelEvents>
   readonly #queue = new BoundedQueue<OutboundMessage>({
@@ -60,6 +62,7 @@ export class WeriftDataChannel implements RtcDataChannel, OutboundStream {
 
   constructor(options: DataChannelOptions) {
     this.id = options.id
+    this.ordered = options.ordered
     this.#options = options
     this.#listeners = new Listeners((error) => options.log('A data channel listener threw', error))
     options.core.stateChange.subscribe((state) => {

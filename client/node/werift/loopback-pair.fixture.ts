@@ -12,7 +12,7 @@ export const targetIsStock = process.env.MESH_WERIFT_TARGET === 'stock'
 
 /** What both kinds of connection have in common, as far as these tests use it. */
 export interface PairSide extends Pick<RtcConnection, 'connectionState' | 'createOffer' | 'createAnswer' | 'close'> {
-  createDataChannel(label: string, options: { negotiated: true; id: number; ordered: true }): RtcDataChannel
+  createDataChannel(label: string, options: { negotiated: true; id: number; ordered: boolean }): RtcDataChannel
   setLocalDescription(description: { type: 'offer' | 'answer'; sdp: string }): Promise<unknown>
   setRemoteDescription(description: { type: 'offer' | 'answer'; sdp: string }): Promise<void>
   addIceCandidate(candidate: { candidate: string; sdpMid?: string | null }): Promise<void>

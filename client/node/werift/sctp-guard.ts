@@ -169,7 +169,11 @@ export class SctpGuard {
   #receiveData(chunk: Extract<Chunk, { type: typeof DATA }>): void {
     const association = this.#association
     if (association.lastReceivedTsn === undefined) return
-    this.#inbound ??= new SctpInbound(association.lastReceivedTsn, (message) => this.#options.onMessage(message))
+    this.#inbound ??= new SctpInbound(
+      association.lastReceivedTsn,
+      (message) => this.#options.onMessage(message),
+      (streamId) => this.#options.streams.get(streamId)?.ordered === true,
+    )
     const isNew = this.#inbound.receive(chunk)
     // What came twice was acknowledged once, and that was lost: say it again at once.
     this.#unacknowledged += isNew ? 1 : SACK_EVERY_PACKETS

@@ -6,9 +6,11 @@ function chunk(tsn: number, flags = 3, data = `m${tsn}`, streamId = 0): DataChun
   return { type: 0, flags, tsn: tsn >>> 0, streamId, protocol: 53, userData: Buffer.from(data) }
 }
 
+/** Streams 0 to 5 keep order, others do not. */
 function inbound(cumulativeTsn: number) {
   const delivered: string[] = []
-  return { delivered, inbound: new SctpInbound(cumulativeTsn, ({ data }) => delivered.push(data.toString())) }
+  const deliver = ({ data }: { data: Buffer }) => delivered.push(data.toString())
+  return { delivered, inbound: new SctpInbound(cumulativeTsn, deliver, (streamId) => streamId <= 5) }
 }
 
 describe('The inbound half of an association', () => {
@@ -51,6 +53,33 @@ describe('The inbound half of an association', () => {
     expect(delivered).toEqual(['abc'])
   })
 
+  test('delivers what has no order as it comes, once, and counts its number as received', () => {
+    const { inbound: association, delivered } = inbound(0)
+    const datagram = (tsn: number) => chunk(tsn, 7, `d${tsn}`, 9)
+    for (const one of [chunk(2), datagram(3), chunk(5, 2, 'a'), datagram(3), chunk(6, 1, 'b')]) association.receive(one)
+    expect(delivered).toEqual(['d3'])
+    expect(association.gaps()).toEqual([
+      [2, 3],
+      [5, 6],
+    ])
+    for (const one of [chunk(1), datagram(4)]) association.receive(one)
+    expect(delivered).toEqual(['d3', 'm1', 'm2', 'd4', 'ab'])
+    expect([association.cumulativeTsn, association.hasGaps, association.windowBytes]).toEqual([6, false, 1_048_576])
+    expect(association.receive(datagram(4))).toBe(false)
+  })
+
+  test('joins fragments of a message without order in the order of their numbers', () => {
+    const { inbound: association, delivered } = inbound(0)
+    for (const [tsn, flags, data] of [
+      [3, 5, 'c'],
+      [1, 6, 'a'],
+      [2, 4, 'b'],
+    ] as const) {
+      association.receive(chunk(tsn, flags, data, 9))
+    }
+    expect(delivered).toEqual(['abc'])
+  })
+
   test('keeps one window of early data at most and says so', () => {
     const { inbound: association } = inbound(0)
     const data = 'x'.repeat(1024)
@@ -70,7 +99,7 @@ describe('The inbound half of an association', () => {
     ['a fragment without a beginning', [chunk(1, 0)]],
     ['a second beginning', [chunk(1, 2), chunk(2, 2)]],
     ['fragments on two streams', [chunk(1, 2), chunk(2, 1, 'x', 5)]],
-    ['unordered data', [chunk(1, 7)]],
+    ['data without order on an ordered stream', [chunk(1, 7)]],
     [
       'a message above 64 KiB',
       Array.from({ length: 65 }, (_, index) => chunk(1 + index, index === 0 ? 2 : 0, 'x'.repeat(1024))),

@@ -4,9 +4,10 @@ import { type DataChunk, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp
  * The receiving half of an SCTP association, in place of werift's.
  *
  * werift's sorts sequence numbers as text, stalls when they wrap, acknowledges every packet by itself, and reassembles without
- * any bound. This one relies on what the channels here are: ordered and reliable, without interleaving (RFC 8260), so that the
- * fragments of a message have consecutive numbers and delivery in the order of the numbers is delivery in the order of every
- * stream. It keeps at most one window of data that came too early, and at most one unfinished message.
+ * any bound. This one relies on what the channels here are: reliable, without interleaving (RFC 8260), so that the fragments of a
+ * message have consecutive numbers and delivery in the order of the numbers is delivery in the order of every stream. Messages
+ * without order are delivered as they come, when they are of one fragment, as datagrams are; longer ones take their turn. It keeps
+ * at most one window of data that came too early, and at most one unfinished message.
  */
 export interface InboundMessage {
   readonly streamId: number
@@ -39,16 +40,23 @@ const MAX_GAPS = 64
 
 export class SctpInbound {
   readonly #deliver: (message: InboundMessage) => void
-  readonly #early = new Map<number, DataChunk>()
+  readonly #isOrdered: (streamId: number) => boolean
+  /** By number; undefined for what was delivered already. */
+  readonly #early = new Map<number, DataChunk | undefined>()
   #earlyBytes = 0
   #cumulativeTsn: number
   #partial: DataChunk[] = []
   #partialBytes = 0
 
-  /** `cumulativeTsn`: the number before the peer's first. */
-  constructor(cumulativeTsn: number, deliver: (message: InboundMessage) => void) {
+  /** `cumulativeTsn`: the number before the peer's first. `isOrdered`: whether a stream is known to keep order. */
+  constructor(
+    cumulativeTsn: number,
+    deliver: (message: InboundMessage) => void,
+    isOrdered: (streamId: number) => boolean,
+  ) {
     this.#cumulativeTsn = cumulativeTsn >>> 0
     this.#deliver = deliver
+    this.#isOrdered = isOrdered
   }
 
   /** Everything up to this number has been received. */
@@ -73,7 +81,15 @@ export class SctpInbound {
   receive(chunk: DataChunk): boolean {
     const ahead = (chunk.tsn - this.#cumulativeTsn) >>> 0
     if (ahead === 0 || ahead > MAX_AHEAD || this.#early.has(chunk.tsn)) return false
+    if ((chunk.flags & UNORDERED) !== 0 && this.#isOrdered(chunk.streamId)) {
+      throw new SctpViolation('Unordered data on an ordered channel')
+    }
     if (ahead > 1) {
+      if (isDatagram(chunk)) {
+        this.#early.set(chunk.tsn, undefined)
+        this.#deliverAlone(chunk)
+        return true
+      }
       if (this.#earlyBytes + chunk.userData.length > WINDOW_BYTES) return false
       this.#early.set(chunk.tsn, chunk)
       this.#earlyBytes += chunk.userData.length
@@ -101,19 +117,24 @@ export class SctpInbound {
   #catchUp(): void {
     for (;;) {
       const tsn = (this.#cumulativeTsn + 1) >>> 0
+      if (!this.#early.has(tsn)) return
       const chunk = this.#early.get(tsn)
-      if (chunk === undefined) return
       this.#early.delete(tsn)
-      this.#earlyBytes -= chunk.userData.length
       this.#cumulativeTsn = tsn
+      if (chunk === undefined) continue
+      this.#earlyBytes -= chunk.userData.length
       this.#append(chunk)
     }
   }
 
+  #deliverAlone({ streamId, protocol, userData }: DataChunk): void {
+    this.#deliver({ streamId, protocol, data: userData })
+  }
+
   #append(chunk: DataChunk): void {
+    if (isDatagram(chunk)) return this.#deliverAlone(chunk)
     const first = (chunk.flags & FIRST_FRAGMENT) !== 0
     const open = this.#partial[0]
-    if ((chunk.flags & UNORDERED) !== 0) throw new SctpViolation('Unordered data on an ordered channel')
     if (first !== (open === undefined)) throw new SctpViolation('Fragments of messages are mixed')
     if (open !== undefined && (open.streamId !== chunk.streamId || open.protocol !== chunk.protocol)) {
       throw new SctpViolation('Fragments of one message disagree')
@@ -130,3 +151,10 @@ export class SctpInbound {
     this.#deliver({ streamId: chunk.streamId, protocol: chunk.protocol, data })
   }
 }
+
+/** A message without order, in one fragment: it need not wait for anything. */
+function isDatagram({ flags }: DataChunk): boolean {
+  return (flags & WHOLE_UNORDERED) === WHOLE_UNORDERED
+}
+
+const WHOLE_UNORDERED = UNORDERED | FIRST_FRAGMENT | LAST_FRAGMENT

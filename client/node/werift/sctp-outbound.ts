@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT } from './sctp-packet.ts'
+import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp-packet.ts'
 import type { OutboundChunk, SctpAssociation } from './werift-association.ts'
 
 /**
@@ -14,6 +14,7 @@ import type { OutboundChunk, SctpAssociation } from './werift-association.ts'
 /** What the association asks of a data channel. */
 export interface OutboundStream {
   readonly id: number
+  readonly ordered: boolean
   /** Removes the next message from the channel's queue. */
   takeMessage(): OutboundMessage | undefined
   /** `bytes` of the messages taken have been handed to the network. */
@@ -110,13 +111,13 @@ export class SctpOutbound {
     while (association.outboundQueue.length < MAX_CHUNKS_AHEAD) {
       const taken = this.#takeInTurn()
       if (taken === undefined) return filled
-      this.#cut(taken.streamId, taken.message)
+      this.#cut(taken.stream, taken.message)
       filled = true
     }
     return filled
   }
 
-  #takeInTurn(): { streamId: number; message: OutboundMessage } | undefined {
+  #takeInTurn(): { stream: OutboundStream; message: OutboundMessage } | undefined {
     const streams = [...this.#streams.values()]
     for (let step = 0; step < streams.length; step += 1) {
       const place = (this.#turn + step) % streams.length
@@ -124,23 +125,32 @@ export class SctpOutbound {
       const message = stream.takeMessage()
       if (message === undefined) continue
       this.#turn = place + 1
-      return { streamId: stream.id, message }
+      return { stream, message }
     }
     return undefined
   }
 
-  #cut(streamId: number, { protocol, data }: OutboundMessage): void {
+  #cut({ id: streamId, ordered }: OutboundStream, { protocol, data }: OutboundMessage): void {
     const association = this.#association
+    const order = ordered ? 0 : UNORDERED
     const streamSequence = association.outboundStreamSeq[streamId] ?? 0
     for (let at = 0; at < data.length; at += association.maxPayloadSize) {
       const part = data.subarray(at, at + association.maxPayloadSize)
-      const flags = (at === 0 ? FIRST_FRAGMENT : 0) | (at + part.length === data.length ? LAST_FRAGMENT : 0)
+      const place = (at === 0 ? FIRST_FRAGMENT : 0) | (at + part.length === data.length ? LAST_FRAGMENT : 0)
       association.outboundQueue.push(
-        new DataOut({ flags, tsn: association.localTsn, streamId, streamSequence, protocol, data: part }),
+        new DataOut({
+          flags: order | place,
+          tsn: association.localTsn,
+          streamId,
+          streamSequence,
+          protocol,
+          data: part,
+        }),
       )
       association.localTsn = (association.localTsn + 1) >>> 0
     }
-    association.outboundStreamSeq[streamId] = (streamSequence + 1) & 0xffff
+    // Messages without order have no place in the sequence (RFC 9260 section 6.6).
+    if (ordered) association.outboundStreamSeq[streamId] = (streamSequence + 1) & 0xffff
   }
 }
 

@@ -204,7 +204,7 @@ export interface WeriftPeerConnection {
     readonly onIceCandidate: WeriftEvent<[{ toJSON(): WeriftCandidateInit }]>
   }
   gatherCandidates(): Promise<void>
-  createDataChannel(label: string, options: { negotiated: true; id: number; ordered: true }): WeriftDataChannelCore
+  createDataChannel(label: string, options: { negotiated: true; id: number; ordered: boolean }): WeriftDataChannelCore
   createOffer(): Promise<{ type: string; sdp: string }>
   createAnswer(): Promise<{ type: string; sdp: string }>
   setLocalDescription(description: { type: string; sdp: string }): Promise<unknown>

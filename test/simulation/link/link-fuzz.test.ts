@@ -10,12 +10,14 @@ const RUNS = 300
 function conversation(): Uint8Array[] {
   const packets: Uint8Array[] = []
   const deferred: (() => void)[] = []
+  const keep = (body: PacketBody) => packets.push(toBinary(PacketBodySchema, body)) > 0
   const link = new Link({
     clock: new VirtualClock(),
     role: 'lower',
     defer: (run) => void deferred.push(run),
     effects: {
-      transmit: (_path, body) => packets.push(toBinary(PacketBodySchema, body)) > 0,
+      transmit: (_path, body) => keep(body),
+      transmitDatagram: (_path, body) => keep(body),
       control: () => undefined,
       channel: () => undefined,
       pathDead: () => undefined,
@@ -32,6 +34,9 @@ function conversation(): Uint8Array[] {
     link.ping('relay').catch(() => undefined)
     for (const run of deferred.splice(0)) run()
   }
+  const datagrams = link.openChannel({ topic, name: 'fuzzed', kind: ChannelKind.DATAGRAMS })
+  for (const run of deferred.splice(0)) run()
+  datagrams.sendDatagram(new Uint8Array(100))
   link.close()
   return packets
 }
@@ -62,6 +67,7 @@ test(`Link stays whole or closes with FRAME_INVALID when packets are altered (${
       role: 'higher',
       effects: {
         transmit: () => true,
+        transmitDatagram: () => true,
         control: () => undefined,
         channel: (channel) => channel.onMessage(() => undefined),
         pathDead: () => undefined,

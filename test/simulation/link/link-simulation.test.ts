@@ -13,6 +13,7 @@ test(
     // The runs must have had something to survive.
     expect(totals.repeats).toBeGreaterThan(RUNS)
     expect(totals.pathChanges).toBeGreaterThan(2 * RUNS)
+    expect(totals.datagrams).toBeGreaterThan(RUNS)
     expect(totals.restarts).toBeGreaterThan(RUNS / 10)
     expect(totals.sleeps).toBeGreaterThan(RUNS / 10)
     for (const ending of ['live', 'close', 'silence']) expect(totals[ending]).toBeGreaterThan(0)

@@ -71,6 +71,12 @@ export const MUTATIONS: readonly Mutation[] = [
       this.outbox.grant(credit)
     }
   }),
+  mutation('a datagram is handed on twice', ChannelMachine.prototype, 'receiveDatagram', (real) => {
+    return function (this: ChannelMachine, data) {
+      real.call(this, data)
+      real.call(this, data)
+    }
+  }),
   mutation('the end of a channel is not passed on', ChannelMachine.prototype, 'receiveEnd', () => () => undefined),
   mutation('nobody is told that a message was delivered', Outbox.prototype, 'push', (real) => {
     return function (this: Outbox, bytes) {

@@ -43,6 +43,8 @@ export class SimApplication {
     if (channel.kind === ChannelKind.BYTES) {
       void this.#readBytes(channel, flow)
       void this.#settles('end', () => channel.end())
+    } else if (channel.kind === ChannelKind.DATAGRAMS) {
+      this.#useDatagrams(channel, answers, flow)
     } else if (channel.kind === ChannelKind.REQUEST) {
       channel.onMessage((bytes) => {
         book.messageArrived(flow, bytes)
@@ -59,8 +61,9 @@ export class SimApplication {
     if (link.state === 'closed') return
     const { random, book } = this.#options
     const dice = random.uniform()
-    const kind = dice < 0.5 ? ChannelKind.MESSAGES : dice < 0.75 ? ChannelKind.BYTES : ChannelKind.REQUEST
-    const channel = link.openChannel({ topic: TOPIC, name, kind })
+    const channel = link.openChannel({ topic: TOPIC, name, kind: kindFor(dice) })
+    const { kind } = channel
+    if (kind === ChannelKind.DATAGRAMS) return this.#useDatagrams(channel, `${name}>`, `${name}<`)
     if (kind === ChannelKind.BYTES) {
       void this.#writeBytes(channel)
       void this.#readBytes(channel, `${name}<`)
@@ -70,6 +73,22 @@ export class SimApplication {
     this.#noteEnd(channel, `${name}<`)
     if (kind === ChannelKind.REQUEST) this.#sendMessage(channel, `${name}>`)
     else this.#produceMessages(channel, `${name}>`)
+  }
+
+  /** A stream of datagrams each way, until this side ends its own. */
+  #useDatagrams(channel: LinkChannel, own: string, other: string): void {
+    const { random, clock, durationMs, book } = this.#options
+    channel.onMessage((bytes) => book.datagramArrived(other, bytes))
+    const bursts = 1 + Math.floor(random.uniform() * 6)
+    for (let i = 0; i < bursts; i++) {
+      clock.schedule(random.uniform() * durationMs, () => {
+        if (channel.state !== 'open') return
+        for (let j = random.uniform() * 20; j > 0; j--) {
+          book.datagram(own, 4 + Math.floor(random.uniform() * 1_000), (bytes) => channel.sendDatagram(bytes))
+        }
+      })
+    }
+    clock.schedule(durationMs, () => void this.#settles('end', () => channel.end()))
   }
 
   #produceMessages(channel: LinkChannel, name: string): void {
@@ -167,4 +186,10 @@ export class SimApplication {
     const { book, side } = this.#options
     return book.settles(side, what, run)
   }
+}
+
+function kindFor(dice: number): ChannelKind {
+  if (dice < 0.45) return ChannelKind.MESSAGES
+  if (dice < 0.7) return ChannelKind.BYTES
+  return dice < 0.9 ? ChannelKind.REQUEST : ChannelKind.DATAGRAMS
 }

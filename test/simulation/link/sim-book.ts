@@ -10,13 +10,22 @@ export interface Flow {
   endArrived: boolean
 }
 
+/** One direction of one channel of datagrams. */
+interface DatagramFlow {
+  /** Those that the link took, by number. */
+  readonly left: Set<number>
+  readonly arrived: Set<number>
+  sent: number
+}
+
 /**
- * What was sent over one pair of links and what arrived: once, whole and in order. And the calls that were made, each of which must
+ * What was sent over one pair of links and what arrived: once, whole and in order; datagrams at most once, and whole. And the calls that were made, each of which must
  * settle as long as its process lives.
  */
 export class SimBook {
   readonly #violation: (what: string) => void
   readonly #flows = new Map<string, Flow>()
+  readonly #datagrams = new Map<string, DatagramFlow>()
   /** Calls that have not settled, by what they were, for each side. */
   readonly #unsettled = [new Map<number, string>(), new Map<number, string>()] as const
   /** Calls that must not fail, because their link closed and called nothing undelivered. */
@@ -91,6 +100,26 @@ export class SimBook {
     if (flow.arrived > flow.sent) this.#violation(`${name}: more messages arrived than were sent`)
   }
 
+  /** Sends a datagram that says which one it is. */
+  datagram(name: string, size: number, send: (bytes: Uint8Array) => boolean): void {
+    const flow = this.#datagramFlow(name)
+    const number = flow.sent++
+    const bytes = patternBytes(0, size)
+    new DataView(bytes.buffer).setUint32(0, number)
+    if (send(bytes)) flow.left.add(number)
+    // It was copied: what becomes of the bytes now must not matter.
+    bytes.fill(0xee)
+  }
+
+  datagramArrived(name: string, bytes: Uint8Array): void {
+    const flow = this.#datagramFlow(name)
+    const number = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)
+    if (!flow.left.has(number)) this.#violation(`${name}: datagram ${number} arrived and was not sent`)
+    if (flow.arrived.has(number)) this.#violation(`${name}: datagram ${number} arrived twice`)
+    flow.arrived.add(number)
+    this.#checkPattern(4, bytes.subarray(4), `${name}: datagram ${number}`)
+  }
+
   bytesArrived(name: string, chunk: Uint8Array): void {
     const flow = this.flow(name)
     this.#checkPattern(flow.arrived, chunk, name)
@@ -111,6 +140,15 @@ export class SimBook {
       if (delivered > arrived)
         this.#violation(`${name}: ${delivered} messages are called delivered, ${arrived} arrived`)
     }
+  }
+
+  #datagramFlow(name: string): DatagramFlow {
+    let flow = this.#datagrams.get(name)
+    if (flow === undefined) {
+      flow = { left: new Set(), arrived: new Set(), sent: 0 }
+      this.#datagrams.set(name, flow)
+    }
+    return flow
   }
 
   #checkPattern(start: number, bytes: Uint8Array, what: string): void {

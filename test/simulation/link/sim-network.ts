@@ -9,7 +9,8 @@ import type { SimProcess } from './sim-process.ts'
 //
 // Relay: delays, loses, doubles and reorders; takes a number of packets per interval and is full beyond that; can be
 // away. Direct: reliable and in order like a data channel, with a buffer that fills; when it breaks, what is under way
-// is gone, and each side learns of it later, or never and has to find out. Both wait for a process that sleeps, the relay
+// is gone, and each side learns of it later, or never and has to find out. Datagrams take it beside the rest: lost, and in any
+// order. Both wait for a process that sleeps, the relay
 // as long as the server believes in it.
 
 export type Side = 0 | 1
@@ -49,6 +50,10 @@ export interface NetworkOptions {
 
 const SLOT_MS = 50
 const DIRECT_BUFFER_BYTES = 65_536
+const DATAGRAM_LOSS = 0.2
+const DATAGRAM_REFUSALS = 0.1
+/** Enough for them to overtake each other, and the opening and the end of their channel. */
+const DATAGRAM_JITTER_MS = 200
 
 export class SimNetwork {
   readonly #options: NetworkOptions
@@ -75,6 +80,22 @@ export class SimNetwork {
     this.#options.sent(side, path, encoded?.length)
     const copy = encoded === undefined ? () => copyOf(body) : () => fromBinary(PacketBodySchema, encoded.slice())
     return path === 'relay' ? this.#relay(side, copy) : this.#direct(side, body, copy)
+  }
+
+  /** The transmitDatagram effect of one side. Nothing comes twice: sealed packets that do are not opened. */
+  transmitDatagram(side: Side, path: PathName, body: PacketBody): boolean {
+    const { random, relay, direct } = this.#options
+    const generation = this.#directGeneration
+    const lost = random.uniform() < DATAGRAM_LOSS
+    const lateMs = random.uniform() * DATAGRAM_JITTER_MS
+    if (random.uniform() < DATAGRAM_REFUSALS) return false
+    if (lost || (path === 'direct' && !this.directUp)) return true
+    this.#later((path === 'direct' ? direct.delayMs : relay.delayMs) + lateMs, () => {
+      if (path === 'relay' ? this.#options.serverUp() : generation === this.#directGeneration) {
+        this.#deliver(side, path, copyOf(body))
+      }
+    })
+    return true
   }
 
   /** Breaks the direct path, or makes a new one. The links are not told. */

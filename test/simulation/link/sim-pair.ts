@@ -179,6 +179,10 @@ export class SimPair {
           // What was still running in the turn in which it stopped does not get out.
           return !alive || asleep || this.network.transmit(side, path, body)
         },
+        transmitDatagram: (path, body) => {
+          const { alive, asleep } = this.processes[side]
+          return alive && !asleep && this.network.transmitDatagram(side, path, body)
+        },
         control: (frame) => {
           this.#controlArrived[side] = (this.#controlArrived[side] as number) + 1
           if (frame.case !== 'rtc' || frame.value.attempt !== this.#controlArrived[side]) {

@@ -36,6 +36,7 @@ export interface RunResult {
   readonly packets: number
   readonly repeats: number
   readonly pathChanges: number
+  readonly datagrams: number
   readonly restarts: number
   readonly sleeps: number
   readonly simulatedMs: number
@@ -98,6 +99,7 @@ class Run {
       packets: this.#all.reduce((all, { packets: [lower = 0, higher = 0] }) => all + lower + higher, 0),
       repeats: sum(({ stats }) => stats.framesRepeated),
       pathChanges: sum(({ stats }) => stats.pathChanges),
+      datagrams: sum(({ stats }) => stats.datagramsReceived),
       restarts: this.#restarts,
       sleeps: this.#sleeps,
       simulatedMs: this.#clock.monotonicMs(),

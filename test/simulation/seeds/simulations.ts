@@ -7,8 +7,12 @@ export const linkSimulation: Simulation = {
   name: 'link',
   async run(seed) {
     const { simulateLink } = await import('../link/simulate-link.ts')
-    const { violations, ending, packets, repeats, pathChanges, restarts, sleeps } = await simulateLink(seed)
-    return { violations, trace: [], totals: { packets, repeats, pathChanges, restarts, sleeps, [ending]: 1 } }
+    const { violations, ending, packets, repeats, pathChanges, datagrams, restarts, sleeps } = await simulateLink(seed)
+    return {
+      violations,
+      trace: [],
+      totals: { packets, repeats, pathChanges, datagrams, restarts, sleeps, [ending]: 1 },
+    }
   },
 }
 

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file mesh/peer/v1/link.proto.
  */
 export const file_mesh_peer_v1_link: GenFile = /*@__PURE__*/
-  fileDesc("ChdtZXNoL3BlZXIvdjEvbGluay5wcm90bxIMbWVzaC5wZWVyLnYxImYKClBhY2tldEJvZHkSCwoDYWNrGAEgASgEEiYKBnJhbmdlcxgCIAMoCzIWLm1lc2gucGVlci52MS5BY2tSYW5nZRIjCgZmcmFtZXMYAyADKAsyEy5tZXNoLnBlZXIudjEuRnJhbWUiJwoIQWNrUmFuZ2USDQoFZmlyc3QYASABKAQSDAoEbGFzdBgCIAEoBCLhAwoFRnJhbWUSCwoDc2VxGAEgASgEEiYKBmF0dGFjaBgCIAEoCzIULm1lc2gucGVlci52MS5BdHRhY2hIABImCgZkZXRhY2gYAyABKAsyFC5tZXNoLnBlZXIudjEuRGV0YWNoSAASKQoEb3BlbhgEIAEoCzIZLm1lc2gucGVlci52MS5DaGFubmVsT3BlbkgAEikKBGRhdGEYBSABKAsyGS5tZXNoLnBlZXIudjEuQ2hhbm5lbERhdGFIABItCgZjcmVkaXQYBiABKAsyGy5tZXNoLnBlZXIudjEuQ2hhbm5lbENyZWRpdEgAEicKA2VuZBgHIAEoCzIYLm1lc2gucGVlci52MS5DaGFubmVsRW5kSAASKwoFcmVzZXQYCCABKAsyGi5tZXNoLnBlZXIudjEuQ2hhbm5lbFJlc2V0SAASJgoDcnRjGAkgASgLMhcubWVzaC5wZWVyLnYxLlJ0Y1NpZ25hbEgAEiIKBHBpbmcYCiABKAsyEi5tZXNoLnBlZXIudjEuUGluZ0gAEiIKBHBvbmcYCyABKAsyEi5tZXNoLnBlZXIudjEuUG9uZ0gAEigKB2dvb2RieWUYDCABKAsyFS5tZXNoLnBlZXIudjEuR29vZGJ5ZUgAQgYKBGJvZHkibAoGQXR0YWNoEg0KBXRvcGljGAEgASgMEhAKCGV2aWRlbmNlGAIgASgMEiwKBnJlY29yZBgDIAEoCzIcLm1lc2guc2lnbmFsLnYxLlNpZ25lZFJlY29yZBITCgtkaXJlY3Rfb25seRgEIAEoCCJDCgZEZXRhY2gSDQoFdG9waWMYASABKAwSKgoFZXJyb3IYAiABKAsyGy5tZXNoLnNpZ25hbC52MS5FcnJvckRldGFpbCJ0CgtDaGFubmVsT3BlbhIPCgdjaGFubmVsGAEgASgNEg0KBXRvcGljGAIgASgMEgwKBG5hbWUYAyABKAkSJwoEa2luZBgEIAEoDjIZLm1lc2gucGVlci52MS5DaGFubmVsS2luZBIOCgZjcmVkaXQYBSABKAQiRAoLQ2hhbm5lbERhdGESDwoHY2hhbm5lbBgBIAEoDRIMCgRkYXRhGAIgASgMEhYKDmVuZF9vZl9tZXNzYWdlGAMgASgIIjAKDUNoYW5uZWxDcmVkaXQSDwoHY2hhbm5lbBgBIAEoDRIOCgZjcmVkaXQYAiABKAQiHQoKQ2hhbm5lbEVuZBIPCgdjaGFubmVsGAEgASgNIlwKDENoYW5uZWxSZXNldBIPCgdjaGFubmVsGAEgASgNEioKBWVycm9yGAIgASgLMhsubWVzaC5zaWduYWwudjEuRXJyb3JEZXRhaWwSDwoHbWVzc2FnZRgDIAEoCSLXAQoJUnRjU2lnbmFsEg8KB2F0dGVtcHQYASABKA0SDwoFb2ZmZXIYAiABKAlIABIQCgZhbnN3ZXIYAyABKAlIABIvCgljYW5kaWRhdGUYBCABKAsyGi5tZXNoLnBlZXIudjEuSWNlQ2FuZGlkYXRlSAASLgoHZmFpbHVyZRgFIAEoCzIbLm1lc2guc2lnbmFsLnYxLkVycm9yRGV0YWlsSAASKwoHcmVxdWVzdBgGIAEoCzIYLm1lc2gucGVlci52MS5SdGNSZXF1ZXN0SABCCAoGc2lnbmFsIgwKClJ0Y1JlcXVlc3QiZwoMSWNlQ2FuZGlkYXRlEhEKCWNhbmRpZGF0ZRgBIAEoCRIPCgdzZHBfbWlkGAIgASgJEhgKEHNkcF9tX2xpbmVfaW5kZXgYAyABKA0SGQoRdXNlcm5hbWVfZnJhZ21lbnQYBCABKAkiEgoEUGluZxIKCgJpZBgBIAEoBCISCgRQb25nEgoKAmlkGAEgASgEIjUKB0dvb2RieWUSKgoFZXJyb3IYASABKAsyGy5tZXNoLnNpZ25hbC52MS5FcnJvckRldGFpbCp4CgtDaGFubmVsS2luZBIcChhDSEFOTkVMX0tJTkRfVU5TUEVDSUZJRUQQABIZChVDSEFOTkVMX0tJTkRfTUVTU0FHRVMQARIWChJDSEFOTkVMX0tJTkRfQllURVMQAhIYChRDSEFOTkVMX0tJTkRfUkVRVUVTVBADYgZwcm90bzM", [file_mesh_signal_v1_error, file_mesh_signal_v1_membership]);
+  fileDesc("ChdtZXNoL3BlZXIvdjEvbGluay5wcm90bxIMbWVzaC5wZWVyLnYxImYKClBhY2tldEJvZHkSCwoDYWNrGAEgASgEEiYKBnJhbmdlcxgCIAMoCzIWLm1lc2gucGVlci52MS5BY2tSYW5nZRIjCgZmcmFtZXMYAyADKAsyEy5tZXNoLnBlZXIudjEuRnJhbWUiJwoIQWNrUmFuZ2USDQoFZmlyc3QYASABKAQSDAoEbGFzdBgCIAEoBCKNBAoFRnJhbWUSCwoDc2VxGAEgASgEEiYKBmF0dGFjaBgCIAEoCzIULm1lc2gucGVlci52MS5BdHRhY2hIABImCgZkZXRhY2gYAyABKAsyFC5tZXNoLnBlZXIudjEuRGV0YWNoSAASKQoEb3BlbhgEIAEoCzIZLm1lc2gucGVlci52MS5DaGFubmVsT3BlbkgAEikKBGRhdGEYBSABKAsyGS5tZXNoLnBlZXIudjEuQ2hhbm5lbERhdGFIABItCgZjcmVkaXQYBiABKAsyGy5tZXNoLnBlZXIudjEuQ2hhbm5lbENyZWRpdEgAEicKA2VuZBgHIAEoCzIYLm1lc2gucGVlci52MS5DaGFubmVsRW5kSAASKwoFcmVzZXQYCCABKAsyGi5tZXNoLnBlZXIudjEuQ2hhbm5lbFJlc2V0SAASJgoDcnRjGAkgASgLMhcubWVzaC5wZWVyLnYxLlJ0Y1NpZ25hbEgAEiIKBHBpbmcYCiABKAsyEi5tZXNoLnBlZXIudjEuUGluZ0gAEiIKBHBvbmcYCyABKAsyEi5tZXNoLnBlZXIudjEuUG9uZ0gAEigKB2dvb2RieWUYDCABKAsyFS5tZXNoLnBlZXIudjEuR29vZGJ5ZUgAEioKCGRhdGFncmFtGA0gASgLMhYubWVzaC5wZWVyLnYxLkRhdGFncmFtSABCBgoEYm9keSJsCgZBdHRhY2gSDQoFdG9waWMYASABKAwSEAoIZXZpZGVuY2UYAiABKAwSLAoGcmVjb3JkGAMgASgLMhwubWVzaC5zaWduYWwudjEuU2lnbmVkUmVjb3JkEhMKC2RpcmVjdF9vbmx5GAQgASgIIkMKBkRldGFjaBINCgV0b3BpYxgBIAEoDBIqCgVlcnJvchgCIAEoCzIbLm1lc2guc2lnbmFsLnYxLkVycm9yRGV0YWlsInQKC0NoYW5uZWxPcGVuEg8KB2NoYW5uZWwYASABKA0SDQoFdG9waWMYAiABKAwSDAoEbmFtZRgDIAEoCRInCgRraW5kGAQgASgOMhkubWVzaC5wZWVyLnYxLkNoYW5uZWxLaW5kEg4KBmNyZWRpdBgFIAEoBCJECgtDaGFubmVsRGF0YRIPCgdjaGFubmVsGAEgASgNEgwKBGRhdGEYAiABKAwSFgoOZW5kX29mX21lc3NhZ2UYAyABKAgiMAoNQ2hhbm5lbENyZWRpdBIPCgdjaGFubmVsGAEgASgNEg4KBmNyZWRpdBgCIAEoBCIpCghEYXRhZ3JhbRIPCgdjaGFubmVsGAEgASgNEgwKBGRhdGEYAiABKAwiHQoKQ2hhbm5lbEVuZBIPCgdjaGFubmVsGAEgASgNIlwKDENoYW5uZWxSZXNldBIPCgdjaGFubmVsGAEgASgNEioKBWVycm9yGAIgASgLMhsubWVzaC5zaWduYWwudjEuRXJyb3JEZXRhaWwSDwoHbWVzc2FnZRgDIAEoCSLXAQoJUnRjU2lnbmFsEg8KB2F0dGVtcHQYASABKA0SDwoFb2ZmZXIYAiABKAlIABIQCgZhbnN3ZXIYAyABKAlIABIvCgljYW5kaWRhdGUYBCABKAsyGi5tZXNoLnBlZXIudjEuSWNlQ2FuZGlkYXRlSAASLgoHZmFpbHVyZRgFIAEoCzIbLm1lc2guc2lnbmFsLnYxLkVycm9yRGV0YWlsSAASKwoHcmVxdWVzdBgGIAEoCzIYLm1lc2gucGVlci52MS5SdGNSZXF1ZXN0SABCCAoGc2lnbmFsIgwKClJ0Y1JlcXVlc3QiZwoMSWNlQ2FuZGlkYXRlEhEKCWNhbmRpZGF0ZRgBIAEoCRIPCgdzZHBfbWlkGAIgASgJEhgKEHNkcF9tX2xpbmVfaW5kZXgYAyABKA0SGQoRdXNlcm5hbWVfZnJhZ21lbnQYBCABKAkiEgoEUGluZxIKCgJpZBgBIAEoBCISCgRQb25nEgoKAmlkGAEgASgEIjUKB0dvb2RieWUSKgoFZXJyb3IYASABKAsyGy5tZXNoLnNpZ25hbC52MS5FcnJvckRldGFpbCqUAQoLQ2hhbm5lbEtpbmQSHAoYQ0hBTk5FTF9LSU5EX1VOU1BFQ0lGSUVEEAASGQoVQ0hBTk5FTF9LSU5EX01FU1NBR0VTEAESFgoSQ0hBTk5FTF9LSU5EX0JZVEVTEAISGAoUQ0hBTk5FTF9LSU5EX1JFUVVFU1QQAxIaChZDSEFOTkVMX0tJTkRfREFUQUdSQU1TEARiBnByb3RvMw", [file_mesh_signal_v1_error, file_mesh_signal_v1_membership]);
 
 /**
  * Plaintext of Packet.sealed.
@@ -81,8 +81,8 @@ export const AckRangeSchema: GenMessage<AckRange> = /*@__PURE__*/
 export type Frame = Message<"mesh.peer.v1.Frame"> & {
   /**
    * Position in this direction's sequence, from 1 without gaps. Sent again,
-   * with the same seq in a new packet, until acknowledged. 0 for Ping, Pong and
-   * Goodbye, which are neither ordered nor repeated. A frame more than 4,096
+   * with the same seq in a new packet, until acknowledged. 0 for Ping, Pong,
+   * Goodbye and Datagram, which are neither ordered nor repeated. A frame more than 4,096
    * ahead of the last in order, or past 4 MiB out of order, is dropped
    * unacknowledged. A frame with a body this reader does not know is skipped.
    *
@@ -159,6 +159,12 @@ export type Frame = Message<"mesh.peer.v1.Frame"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * @generated from field: mesh.peer.v1.Datagram datagram = 13;
+     */
+    value: Datagram;
+    case: "datagram";
   } | { case: undefined; value?: undefined };
 };
 
@@ -350,6 +356,35 @@ export const ChannelCreditSchema: GenMessage<ChannelCredit> = /*@__PURE__*/
   messageDesc(file_mesh_peer_v1_link, 7);
 
 /**
+ * One datagram of a DATAGRAMS channel. On the direct path it travels by a data
+ * channel of its own (negotiated, id 1, unordered, not repeated where the stack
+ * can do that), so that nothing waits for one that was lost, nor it for bulk.
+ * Of a channel that is not open, or not open yet, it is dropped.
+ *
+ * @generated from message mesh.peer.v1.Datagram
+ */
+export type Datagram = Message<"mesh.peer.v1.Datagram"> & {
+  /**
+   * @generated from field: uint32 channel = 1;
+   */
+  channel: number;
+
+  /**
+   * 1 to 1,024 bytes.
+   *
+   * @generated from field: bytes data = 2;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message mesh.peer.v1.Datagram.
+ * Use `create(DatagramSchema)` to create a new message.
+ */
+export const DatagramSchema: GenMessage<Datagram> = /*@__PURE__*/
+  messageDesc(file_mesh_peer_v1_link, 8);
+
+/**
  * No more data from the sender of this frame; the other direction stays open.
  *
  * @generated from message mesh.peer.v1.ChannelEnd
@@ -366,7 +401,7 @@ export type ChannelEnd = Message<"mesh.peer.v1.ChannelEnd"> & {
  * Use `create(ChannelEndSchema)` to create a new message.
  */
 export const ChannelEndSchema: GenMessage<ChannelEnd> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 8);
+  messageDesc(file_mesh_peer_v1_link, 9);
 
 /**
  * Both directions end at once.
@@ -397,7 +432,7 @@ export type ChannelReset = Message<"mesh.peer.v1.ChannelReset"> & {
  * Use `create(ChannelResetSchema)` to create a new message.
  */
 export const ChannelResetSchema: GenMessage<ChannelReset> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 9);
+  messageDesc(file_mesh_peer_v1_link, 10);
 
 /**
  * Negotiates the direct path. Being frames of the link, these are ordered,
@@ -461,7 +496,7 @@ export type RtcSignal = Message<"mesh.peer.v1.RtcSignal"> & {
  * Use `create(RtcSignalSchema)` to create a new message.
  */
 export const RtcSignalSchema: GenMessage<RtcSignal> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 10);
+  messageDesc(file_mesh_peer_v1_link, 11);
 
 /**
  * @generated from message mesh.peer.v1.RtcRequest
@@ -474,7 +509,7 @@ export type RtcRequest = Message<"mesh.peer.v1.RtcRequest"> & {
  * Use `create(RtcRequestSchema)` to create a new message.
  */
 export const RtcRequestSchema: GenMessage<RtcRequest> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 11);
+  messageDesc(file_mesh_peer_v1_link, 12);
 
 /**
  * RTCIceCandidateInit. An empty candidate ends the generation.
@@ -508,7 +543,7 @@ export type IceCandidate = Message<"mesh.peer.v1.IceCandidate"> & {
  * Use `create(IceCandidateSchema)` to create a new message.
  */
 export const IceCandidateSchema: GenMessage<IceCandidate> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 12);
+  messageDesc(file_mesh_peer_v1_link, 13);
 
 /**
  * Asks for a Pong on the path it came by: liveness, round-trip time, and the
@@ -530,7 +565,7 @@ export type Ping = Message<"mesh.peer.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 13);
+  messageDesc(file_mesh_peer_v1_link, 14);
 
 /**
  * @generated from message mesh.peer.v1.Pong
@@ -547,7 +582,7 @@ export type Pong = Message<"mesh.peer.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 14);
+  messageDesc(file_mesh_peer_v1_link, 15);
 
 /**
  * The sender closes the link now. Sent on every path, not acknowledged.
@@ -566,7 +601,7 @@ export type Goodbye = Message<"mesh.peer.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_mesh_peer_v1_link, 15);
+  messageDesc(file_mesh_peer_v1_link, 16);
 
 /**
  * @generated from enum mesh.peer.v1.ChannelKind
@@ -598,6 +633,16 @@ export const ChannelKind = {
    * @generated from enum value: CHANNEL_KIND_REQUEST = 3;
    */
   REQUEST: 3,
+
+  /**
+   * Datagrams of the application, both directions: each arrives once or not at
+   * all, in any order. ChannelData and ChannelCredit on it end the link
+   * (FRAME_INVALID); a reader that does not know the kind resets the channel
+   * with NOT_SUPPORTED.
+   *
+   * @generated from enum value: CHANNEL_KIND_DATAGRAMS = 4;
+   */
+  DATAGRAMS: 4,
 } as const;
 
 /**
