@@ -39,12 +39,8 @@ export type { SendReport } from './swarm/broadcast.ts'
 export type { Channel, ChannelType } from './swarm/channel.ts'
 export type { SwarmEvents, SwarmStatus } from './swarm/events.ts'
 export type { Message, MessageData } from './swarm/message.ts'
-export type {
-  OpenChannelOptions,
-  Peer,
-  RequestOptions,
-  SendOptions,
-} from './swarm/peer.ts'
+export type { Peer } from './swarm/peer.ts'
+export type { OpenChannelOptions, RequestOptions, SendOptions } from './swarm/peer-calls.ts'
 export type { PeerEvents, PeerPath, PeerRestart } from './swarm/peer-events.ts'
 export type { PeerPresence } from './swarm/presence.ts'
 export type { RequestHandler } from './swarm/requests.ts'

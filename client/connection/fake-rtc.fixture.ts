@@ -3,6 +3,7 @@ import type {
   RtcConnection,
   RtcConnectionState,
   RtcDataChannel,
+  RtcDataChannelOptions,
   RtcFactory,
   RtcIceCandidateInit,
   RtcSessionDescription,
@@ -43,6 +44,7 @@ export class FakeRtc implements RtcFactory {
 export class FakeConnection extends Target implements RtcConnection {
   readonly configuration: RtcConfiguration
   readonly channel = new FakeChannel()
+  readonly datagrams = new FakeChannel()
   connectionState: RtcConnectionState = 'new'
   iceConnectionState = 'new'
   closed = false
@@ -56,8 +58,8 @@ export class FakeConnection extends Target implements RtcConnection {
     this.configuration = configuration
   }
 
-  createDataChannel(): RtcDataChannel {
-    return this.channel
+  createDataChannel(_label: string, { id }: RtcDataChannelOptions): RtcDataChannel {
+    return id === 0 ? this.channel : this.datagrams
   }
 
   async createOffer() {

@@ -297,7 +297,7 @@ describe('open link', () => {
   it('falls back to the relay with the first packet that a channel does not take any more, and says so once', async () => {
     const channel = new FakeChannel()
     channel.readyState = 'open'
-    lower.open.useChannel(channel)
+    lower.open.useChannel(channel, new FakeChannel())
     await clock.advance(10)
     lower.open.link.setPath('direct', { usable: true })
     // As WebRTC does when the connection is closed on this side.

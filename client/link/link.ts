@@ -233,8 +233,7 @@ export class Link {
     else if (body.case === 'ping') path.pushPong(body.value.id)
     else if (body.case === 'pong') path.pong(body.value.id, nowMs)
     else if (body.case === 'goodbye') {
-      const { error } = body.value
-      this.#finish(error === undefined ? linkClosed() : MeshError.fromDetail(error), 'remote')
+      this.#finish(body.value.error ? MeshError.fromDetail(body.value.error) : linkClosed(), 'remote')
     }
   }
 

@@ -1,6 +1,7 @@
 import { ErrorReason, MeshError } from '@mesh/core'
 import type { MessageData } from './message.ts'
-import type { Peer, SendOptions } from './peer.ts'
+import type { Peer } from './peer.ts'
+import type { SendOptions } from './peer-calls.ts'
 import { asleep } from './presence.ts'
 
 /** How a broadcast went. */

@@ -5,32 +5,15 @@ import type { PeerConnection } from '../connection/peer-connection.ts'
 import { supersedes } from '../connection/record-order.ts'
 import type { Link, LinkChannel } from '../link/index.ts'
 import { sameProcess } from '../signal/session-order.ts'
-import { CHANNEL_KINDS, Channel, type ChannelType } from './channel.ts'
+import { CHANNEL_KINDS, Channel } from './channel.ts'
 import { Emitter, throwLater } from './emitter.ts'
 import { LINK_WAIT_MS, LinkWait } from './link-wait.ts'
 import { encodeMessage, type Message, type MessageData } from './message.ts'
+import type { OpenChannelOptions, RequestOptions, SendOptions } from './peer-calls.ts'
 import type { PeerChange } from './peer-change.ts'
 import type { PeerEvents, PeerPath } from './peer-events.ts'
 import { asleep, type PeerPresence, Presence } from './presence.ts'
 import { askPeer } from './requests.ts'
-
-export interface SendOptions {
-  /** Gives up. A message whose first byte has left may still arrive. */
-  readonly signal?: AbortSignal
-}
-
-export interface RequestOptions extends SendOptions {
-  /** How long to wait for the answer; default 30,000. */
-  readonly timeoutMs?: number
-}
-
-export interface OpenChannelOptions extends SendOptions {
-  /**
-   * 'bytes' (default) does not keep boundaries; 'messages' does, up to 16 MiB each; 'datagrams' are messages of at most 1,024
-   * bytes that arrive once or not at all, in any order: for what is worth nothing late.
-   */
-  readonly kind?: ChannelType
-}
 
 /** What a peer needs from its swarm. */
 export interface PeerContext {

@@ -3,6 +3,7 @@ import type {
   RtcConnection,
   RtcConnectionState,
   RtcDataChannel,
+  RtcDataChannelOptions,
   RtcFactory,
   RtcIceCandidateInit,
   RtcSessionDescription,
@@ -18,6 +19,8 @@ export class MemoryRtc implements RtcFactory {
   readonly #connections = new Map<string, MemoryConnection>()
   #count = 0
   #blocked = false
+  /** While true, channels that need not keep order lose everything. */
+  losesDatagrams = false
 
   constructor(clock: Clock, delayMs = 1) {
     this.#clock = clock
@@ -87,26 +90,24 @@ export class MemoryConnection extends Listeners implements RtcConnection {
   connectionState: RtcConnectionState = 'new'
   readonly #rtc: MemoryRtc
   readonly #name: string
-  readonly #channel: MemoryChannel
+  readonly #channels = new Map<number, MemoryChannel>()
   #remote: string | undefined
 
   constructor(rtc: MemoryRtc, name: string) {
     super()
     this.#rtc = rtc
     this.#name = name
-    this.#channel = new MemoryChannel(rtc, () => (this.#remote ? rtc.find(this.#remote)?.channel : undefined))
   }
 
   get iceConnectionState(): string {
     return this.connectionState
   }
 
-  get channel(): MemoryChannel {
-    return this.#channel
-  }
-
-  createDataChannel(): RtcDataChannel {
-    return this.#channel
+  createDataChannel(_label: string, { id, ordered }: RtcDataChannelOptions): RtcDataChannel {
+    const remote = () => (this.#remote ? this.#rtc.find(this.#remote)?.channel(id) : undefined)
+    const channel = new MemoryChannel(this.#rtc, remote, ordered)
+    this.#channels.set(id, channel)
+    return channel
   }
 
   async createOffer(): Promise<{ type: string; sdp: string }> {
@@ -138,7 +139,7 @@ export class MemoryConnection extends Listeners implements RtcConnection {
     if (this.connectionState === 'closed') return
     this.connectionState = 'closed'
     this.#rtc.forget(this.#name)
-    this.#channel.end()
+    for (const channel of this.#channels.values()) channel.end()
     const remote = this.#remote && this.#rtc.find(this.#remote)
     if (remote) this.#rtc.later(() => remote.close())
   }
@@ -154,7 +155,12 @@ export class MemoryConnection extends Listeners implements RtcConnection {
     if (this.connectionState === 'closed') return
     this.connectionState = 'connected'
     this.emit('connectionstatechange', {})
-    this.#channel.start()
+    for (const channel of this.#channels.values()) channel.start()
+  }
+
+  /** @internal */
+  channel(id: number): MemoryChannel | undefined {
+    return this.#channels.get(id)
   }
 }
 
@@ -165,11 +171,13 @@ class MemoryChannel extends Listeners implements RtcDataChannel {
   bufferedAmountLowThreshold = 0
   readonly #rtc: MemoryRtc
   readonly #remote: () => MemoryChannel | undefined
+  readonly #ordered: boolean
 
-  constructor(rtc: MemoryRtc, remote: () => MemoryChannel | undefined) {
+  constructor(rtc: MemoryRtc, remote: () => MemoryChannel | undefined, ordered: boolean) {
     super()
     this.#rtc = rtc
     this.#remote = remote
+    this.#ordered = ordered
   }
 
   send(data: Uint8Array): void {
@@ -178,7 +186,7 @@ class MemoryChannel extends Listeners implements RtcDataChannel {
     this.bufferedAmount += copy.length
     this.#rtc.later(() => {
       this.bufferedAmount -= copy.length
-      this.#remote()?.emit('message', { data: copy.buffer })
+      if (this.#ordered || !this.#rtc.losesDatagrams) this.#remote()?.emit('message', { data: copy.buffer })
       if (this.bufferedAmount <= this.bufferedAmountLowThreshold) this.emit('bufferedamountlow', {})
     })
   }

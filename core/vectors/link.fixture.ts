@@ -193,7 +193,7 @@ async function packetVectors(cast: Cast, connectionId: Uint8Array, secrets: Uint
   }
 }
 
-/** Every kind of frame, in an order in which a link could send them. */
+/** Every kind of frame, in an order in which a link could send them; a datagram may come at any time, even after a goodbye. */
 async function exampleBodies(cast: Cast, evidence: Uint8Array): Promise<MessageInitShape<typeof PacketBodySchema>[]> {
   const { topic } = cast.party
   const record = await castRecord(cast, cast.alice)
@@ -233,5 +233,6 @@ async function exampleBodies(cast: Cast, evidence: Uint8Array): Promise<MessageI
         { body: { case: 'goodbye', value: {} } },
       ],
     },
+    { ack: 4n, frames: [{ body: { case: 'datagram', value: { channel: 6, data: utf8Encode('now or never') } } }] },
   ]
 }

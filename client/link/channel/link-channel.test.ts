@@ -1,5 +1,14 @@
+import { create } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError } from '@mesh/core'
-import { ChannelKind } from '@mesh/protocol/mesh/peer/v1/link_pb'
+import {
+  ChannelCreditSchema,
+  ChannelDataSchema,
+  ChannelKind,
+  DatagramSchema,
+  type Frame,
+  FrameSchema,
+  PacketBodySchema,
+} from '@mesh/protocol/mesh/peer/v1/link_pb'
 import { describe, expect, test } from 'vitest'
 import { type LinkPair, type LinkPairOptions, linkPair, outcomeOf, topicOf } from '../testing/link-pair.fixture.ts'
 import type { LinkChannel } from './link-channel.ts'
@@ -17,7 +26,7 @@ async function channelPair(kind: ChannelKind, options: LinkPairOptions = {}): Pr
   return { ...pair, near, far: pair.higher.channels[0] as LinkChannel }
 }
 
-const { MESSAGES, BYTES, REQUEST } = ChannelKind
+const { MESSAGES, BYTES, REQUEST, DATAGRAMS } = ChannelKind
 const text = (bytes: Uint8Array | undefined): string | undefined => bytes && new TextDecoder().decode(bytes)
 const encode = (value: string): Uint8Array => new TextEncoder().encode(value)
 const refused = new MeshError(ErrorReason.REQUEST_FAILED, 'no')
@@ -322,5 +331,96 @@ describe('LinkChannel.reset', () => {
     await clock.advance(1_000)
     expect([lower.link.state, higher.link.state]).toEqual(['open', 'open'])
     expect(sends.every(({ now }) => now !== 'pending')).toBe(true)
+  })
+})
+
+describe('LinkChannel datagrams', () => {
+  test('leave at once, both ways, and are not sent again', async () => {
+    const { clock, near, far, lower, higher } = await channelPair(DATAGRAMS)
+    const received: (string | undefined)[] = []
+    far.onMessage((bytes) => void received.push(text(bytes)))
+    near.onMessage((bytes) => void received.push(text(bytes)))
+    expect([near.sendDatagram(encode('there')), far.sendDatagram(encode('back'))]).toEqual([true, true])
+    lower.deliver = undefined
+    expect(near.sendDatagram(encode('lost'))).toBe(true)
+    await clock.advance(20_000)
+    expect(received.toSorted()).toEqual(['back', 'there'])
+    expect(lower.link.stats).toMatchObject({ datagramsSent: 2, datagramsReceived: 1, outstandingFrames: 0 })
+    expect(higher.link.stats).toMatchObject({ datagramsSent: 1, datagramsReceived: 1 })
+  })
+
+  test('are dropped where there is no room and without a path, and the sender is told', async () => {
+    const { near, lower } = await channelPair(DATAGRAMS)
+    lower.takesDatagrams = false
+    expect(near.sendDatagram(encode('full'))).toBe(false)
+    lower.takesDatagrams = true
+    lower.link.setPath('relay', { usable: false })
+    expect(near.sendDatagram(encode('no path'))).toBe(false)
+    expect(lower.link.stats).toMatchObject({ datagramsSent: 0, datagramsDropped: 2 })
+  })
+
+  test('wait for a slow reader, the last 256 of them', async () => {
+    const { clock, near, far } = await channelPair(DATAGRAMS)
+    for (let i = 0; i < 300; i++) near.sendDatagram(encode(`${i}`))
+    await clock.advance(10)
+    expect(text(await far.receiveMessage())).toBe('44')
+  })
+
+  test('that come before their channel, or after its end, are dropped without harm', async () => {
+    const { clock, near, far, lower, higher } = await channelPair(DATAGRAMS)
+    const early = lower.link.openChannel({ topic: topicOf(1), name: 'early', kind: DATAGRAMS })
+    early.sendDatagram(encode('overtakes the opening'))
+    void far.end()
+    await clock.advance(50)
+    expect(() => far.sendDatagram(encode('late'))).toThrow(expect.objectContaining({ reasonName: 'CHANNEL_CLOSED' }))
+    expect(near.sendDatagram(encode('still'))).toBe(true)
+    near.reset()
+    await clock.advance(50)
+    expect([higher.link.state, text(await far.receiveMessage().catch(() => undefined))]).toEqual(['open', undefined])
+  })
+
+  test('travel by streams too', async () => {
+    const { near, far, clock } = await channelPair(DATAGRAMS)
+    const reader = far.readable.getReader()
+    const writer = near.writable.getWriter()
+    await writer.write(encode('by stream'))
+    await clock.advance(10)
+    expect(text((await reader.read()).value)).toBe('by stream')
+    await expect(writer.write(new Uint8Array(1_025))).rejects.toMatchObject({ reasonName: 'MESSAGE_TOO_LARGE' })
+  })
+
+  test('are refused when empty, over 1,024 bytes, and on channels of other kinds', async () => {
+    const { near } = await channelPair(DATAGRAMS)
+    const { near: messages } = await channelPair(MESSAGES)
+    const refusal = (run: () => unknown) => {
+      try {
+        return run()
+      } catch (error) {
+        return (error as MeshError).reasonName
+      }
+    }
+    expect(refusal(() => near.sendDatagram(new Uint8Array(1_025)))).toBe('MESSAGE_TOO_LARGE')
+    expect(refusal(() => near.sendDatagram(new Uint8Array()))).toBe('INVALID_ARGUMENT')
+    expect(refusal(() => messages.sendDatagram(encode('x')))).toBe('INVALID_ARGUMENT')
+    await expect(near.sendMessage(encode('x'))).rejects.toMatchObject({ reasonName: 'INVALID_ARGUMENT' })
+  })
+
+  test.each<[string, Frame['body']]>([
+    ['data on their channel', { case: 'data', value: create(ChannelDataSchema, { channel: 2, data: encode('x') }) }],
+    ['credit on their channel', { case: 'credit', value: create(ChannelCreditSchema, { channel: 2, credit: 1n }) }],
+  ])('end the link with FRAME_INVALID when there is %s', async (_, body) => {
+    const { higher } = await channelPair(DATAGRAMS)
+    higher.link.receive('relay', create(PacketBodySchema, { frames: [create(FrameSchema, { seq: 2n, body })] }))
+    expect(higher.closings[0]?.error.reasonName).toBe('FRAME_INVALID')
+  })
+
+  test('end the link with FRAME_INVALID on a channel of another kind', async () => {
+    const { higher } = await channelPair(MESSAGES)
+    const value = create(DatagramSchema, { channel: 2, data: encode('x') })
+    higher.link.receive(
+      'relay',
+      create(PacketBodySchema, { frames: [create(FrameSchema, { body: { case: 'datagram', value } })] }),
+    )
+    expect(higher.closings[0]?.error.reasonName).toBe('FRAME_INVALID')
   })
 })

@@ -1,7 +1,7 @@
 import { seededRandom } from '@mesh/core'
 import { afterEach, expect, test, vi } from 'vitest'
 import type { RtcConnection } from '../../connection/rtc.ts'
-import { connect, createHardened, expectAlive } from './loopback-pair.fixture.ts'
+import { connect, createHardened, expectAlive, opened } from './loopback-pair.fixture.ts'
 import { UdpSocket } from './udp-socket.ts'
 
 const open: RtcConnection[] = []
@@ -59,3 +59,28 @@ test.each([1, 2])(
     await expectAlive(pair, 10_000)
   },
 )
+
+test('a message without order does not wait for one that was lost before it', { timeout: 30_000 }, async () => {
+  const left = await createHardened()
+  const right = await createHardened()
+  open.push(left, right)
+  const datagrams = { negotiated: true, id: 1, ordered: false, maxRetransmits: 0 } as const
+  const beside = [left.createDataChannel('beside', datagrams), right.createDataChannel('beside', datagrams)] as const
+  const pair = await connect(left, right)
+  await Promise.all(beside.map(opened))
+  const arrived: string[] = []
+  const both = new Promise<void>((resolve) => {
+    for (const channel of [pair.rightChannel, beside[1]]) {
+      channel.addEventListener('message', ({ data }) => {
+        if (arrived.push(Buffer.from(data as ArrayBuffer).toString()) === 2) resolve()
+      })
+    }
+  })
+  disturb(1, { lost: 1, repeated: 0, late: 0 })
+  pair.leftChannel.send(Buffer.from('in order'))
+  await new Promise((resolve) => setImmediate(resolve))
+  vi.restoreAllMocks()
+  beside[0].send(Buffer.from('beside'))
+  await both
+  expect(arrived).toEqual(['beside', 'in order'])
+})

@@ -25,6 +25,8 @@ export interface E2ePeer {
   transferred(): Promise<{ sent: TransferReport; received: TransferReport }>
   /** Closes its WebRTC connections behind the SDK's back; gives how many there were. */
   sever(): Promise<number>
+  /** See exchangeDatagrams. */
+  datagrams(count: number): Promise<number>
   /** Leaves cleanly. In Node: resolves when the process ended by itself, with its exit code. */
   close(): Promise<number | null>
   /** Without a word: kill -9, or the page is closed. */
@@ -116,6 +118,7 @@ export class Cast {
       transfer: (to, plan) => call({ call: 'transfer', to, plan }),
       transferred: () => call({ call: 'transferred' }),
       sever: () => call({ call: 'sever' }),
+      datagrams: (count) => call({ call: 'datagrams', count }),
       close: async () => {
         await call({ call: 'close' })
         return exitOf(child)
@@ -188,6 +191,7 @@ function pagePeerOn(page: Page, id: string, devtools: CDPSession): E2ePeer {
     transfer: (to, plan) => page.evaluate(([id, what]) => peer.transfer(id, what), [to, plan] as const),
     transferred: () => page.evaluate(() => peer.transferred()),
     sever: () => page.evaluate(() => peer.sever()),
+    datagrams: (count) => page.evaluate((value) => peer.datagrams(value), count),
     close: async () => {
       await page.evaluate(() => peer.close())
       await page.close()

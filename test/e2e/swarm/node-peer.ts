@@ -1,6 +1,7 @@
 import { join, type RtcFactory, type Swarm } from '@mesh/client'
 import { weriftFactory } from '@mesh/client/werift'
 import { fromHex, signingKeyFromSeed } from '@mesh/core'
+import { echoDatagrams, exchangeDatagrams } from './datagrams.ts'
 import { OpenConnections } from './open-connections.ts'
 import { reportOf } from './peer-report.ts'
 import { type TransferPlan, Transfers } from './transfer.ts'
@@ -14,11 +15,13 @@ const rtc: RtcFactory = { create: async (configuration) => connections.add(await
 const swarm: Swarm = await join(address, { identity, rtc })
 const report = reportOf(swarm)
 const transfers = new Transfers(swarm)
+echoDatagrams(swarm)
 
 type Command = { readonly id: number } & (
   | { readonly call: 'report' | 'transferred' | 'sever' | 'close' }
   | { readonly call: 'send'; readonly text: string }
   | { readonly call: 'transfer'; readonly to: string; readonly plan: TransferPlan }
+  | { readonly call: 'datagrams'; readonly count: number }
 )
 
 process.on('message', (command: Command) => {
@@ -41,6 +44,8 @@ async function run(command: Command): Promise<unknown> {
       return transfers.report()
     case 'sever':
       return connections.sever()
+    case 'datagrams':
+      return await exchangeDatagrams(swarm, command.count)
     case 'close':
       await swarm.close()
       // Nothing else may hold the process: the test waits for it to end by itself.

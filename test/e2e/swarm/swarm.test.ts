@@ -45,6 +45,20 @@ describe('swarm of real peers', () => {
     )
   })
 
+  it.each([
+    ['Node and Node', 'node', 'node'],
+    ['Chromium and Node', 'page', 'node'],
+    ['Node and Chromium', 'node', 'page'],
+    ['Chromium and Chromium', 'page', 'page'],
+  ] as const)('exchanges datagrams on the direct path between %s', async (_, first, second) => {
+    const make = (kind: 'node' | 'page') => (kind === 'node' ? cast.nodePeer('party') : cast.pagePeer('party'))
+    const [a, b] = [await make(first), await make(second)]
+    await until(() => connected([a, b]))
+    // A busy machine may drop some; nothing else does.
+    expect(await a.datagrams(100)).toBeGreaterThan(80)
+    expect(await b.send('in order beside them')).toBe(1)
+  })
+
   it('reports a departure at once when a peer leaves, and its process ends by itself', async () => {
     const [a, b] = [await cast.nodePeer('party'), await cast.nodePeer('party')]
     await until(() => connected([a, b]))

@@ -1,4 +1,4 @@
-import { ErrorReason, MeshError } from '@mesh/client'
+import { ErrorReason, MeshError, type Peer } from '@mesh/client'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createClientOn } from '../../../client/mesh-client.ts'
 import { drivenWorld, type TestPeer, type World } from './driven-world.ts'
@@ -39,6 +39,36 @@ describe('swarm', () => {
     expect(peer?.path).toBe('relay')
     await world.until('the offerer gives up', () => [...b.swarm.peers.values()][0]?.path === 'relay')
     expect(a.texts).toEqual(['hi'])
+  })
+
+  it('carries datagrams by either path, and goes on when they are lost', async () => {
+    const a = await world.join('party')
+    const b = await world.join('party')
+    const received: string[] = []
+    a.swarm.on('channel', ({ kind, readable }) => {
+      const taken = new WritableStream<Uint8Array>({
+        write: (bytes) => void received.push(new TextDecoder().decode(bytes)),
+      })
+      if (kind === 'datagrams') readable.pipeTo(taken).catch(() => undefined)
+    })
+    await world.until('connected', () => connected(a, b))
+    const [peer] = b.swarm.peers.values()
+    const channel = await world.settled((peer as Peer).open('cursor', { kind: 'datagrams' }))
+    const send = (text: string) => channel.sendDatagram(new TextEncoder().encode(text))
+    await world.clock.advance(100)
+    expect(send('by the path there is')).toBe(true)
+    await world.until('direct', () => direct(a, b))
+    expect(send('direct')).toBe(true)
+    await world.clock.advance(100)
+    world.rtc.losesDatagrams = true
+    expect(send('lost')).toBe(true)
+    await world.settled(b.swarm.send('not lost'))
+    world.rtc.losesDatagrams = false
+    world.rtc.killAll()
+    await world.clock.advance(100)
+    send('after the change')
+    await world.clock.advance(1_000)
+    expect([received, a.texts]).toEqual([['by the path there is', 'direct', 'after the change'], ['not lost']])
   })
 
   it('keeps order and loses nothing while the path changes from relay to direct and back', async () => {

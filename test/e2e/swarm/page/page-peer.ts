@@ -1,5 +1,6 @@
 import { join, type Swarm } from '@mesh/client'
 import { fromHex, signingKeyFromSeed } from '@mesh/core'
+import { echoDatagrams, exchangeDatagrams } from '../datagrams.ts'
 import { OpenConnections } from '../open-connections.ts'
 import { type PeerReport, reportOf } from '../peer-report.ts'
 import { type TransferPlan, type TransferReport, Transfers } from '../transfer.ts'
@@ -12,6 +13,7 @@ export interface PagePeer {
   transfer(to: string, plan: TransferPlan): void
   transferred(): { sent: TransferReport; received: TransferReport }
   sever(): number
+  datagrams(count: number): Promise<number>
   close(): Promise<void>
 }
 
@@ -32,6 +34,7 @@ const peer: PagePeer = {
     swarm = await join(address, seed ? { identity: await signingKeyFromSeed(fromHex(seed)) } : {})
     report = reportOf(swarm)
     transfers = new Transfers(swarm)
+    echoDatagrams(swarm)
     return swarm.id
   },
   report: () => report(),
@@ -39,6 +42,7 @@ const peer: PagePeer = {
   transfer: (to, plan) => transfers.start(to, plan),
   transferred: () => transfers.report(),
   sever: () => connections.sever(),
+  datagrams: (count) => exchangeDatagrams(swarm, count),
   close: () => swarm.close(),
 }
 Object.assign(globalThis, { peer })
