@@ -202,7 +202,10 @@ export class OpenLink {
   #transmitRelay(body: PacketBody): boolean {
     const { connectionId, keys } = this.#sending
     this.counts.sent++
-    this.#outbound.relay.settle(sealBody(keys, body), (packet) => this.#relay.push(connectionId, packet))
+    this.#outbound.relay.settle(
+      () => sealBody(keys, body),
+      (packet) => this.#relay.push(connectionId, packet),
+    )
     return !this.#relay.full
   }
 
@@ -212,18 +215,17 @@ export class OpenLink {
     this.counts.sent++
     const size = bodySize(body)
     this.#sealingBytes += size
-    const sealed = sealBody(this.#sending.keys, body)
-    this.#outbound.direct.settle(sealed, (packet) => {
-      if (channel.readyState === 'open') channel.send(encodePacket(packet))
-      else this.#channelEnded(channel)
-      this.#directReady()
-    })
-    // Apart from the delivery, which a failed seal or a full queue does without.
-    const counted = () => {
-      this.#sealingBytes -= size
-      this.#directReady()
-    }
-    sealed.then(counted, counted)
+    this.#outbound.direct.settle(
+      () => sealBody(this.#sending.keys, body),
+      (packet) => {
+        if (channel.readyState === 'open') sendOwned(channel, encodePacket(packet))
+        else this.#channelEnded(channel)
+      },
+      () => {
+        this.#sealingBytes -= size
+        this.#directReady()
+      },
+    )
     this.#directFull = this.#sealingBytes + channel.bufferedAmount >= DIRECT_HIGH_BYTES
     return !this.#directFull
   }
@@ -247,9 +249,12 @@ export class OpenLink {
     const channel = this.#datagrams
     if (channel?.readyState !== 'open' || channel.bufferedAmount >= DATAGRAMS_HIGH_BYTES) return false
     this.counts.sent++
-    this.#outbound.datagrams.settle(sealBody(this.#sending.keys, body), (packet) => {
-      if (channel.readyState === 'open') channel.send(encodePacket(packet))
-    })
+    this.#outbound.datagrams.settle(
+      () => sealBody(this.#sending.keys, body),
+      (packet) => {
+        if (channel.readyState === 'open') sendOwned(channel, encodePacket(packet))
+      },
+    )
     return true
   }
 
@@ -270,13 +275,16 @@ export class OpenLink {
   }
 
   #open(path: PathName, packet: Packet, candidates: readonly Generation[]): void {
-    this.#inbound.settle(openWithAny(candidates, packet), ({ body, generation }) => {
-      this.counts.received++
-      this.heardAtMs = this.#options.clock.wallMs()
-      // A packet under newer keys proves that the other side has them.
-      if (this.#receiving.indexOf(generation) < this.#receiving.indexOf(this.#sending)) this.#sending = generation
-      this.link.receive(path, body)
-    })
+    this.#inbound.settle(
+      () => openWithAny(candidates, packet),
+      ({ body, generation }) => {
+        this.counts.received++
+        this.heardAtMs = this.#options.clock.wallMs()
+        // A packet under newer keys proves that the other side has them.
+        if (this.#receiving.indexOf(generation) < this.#receiving.indexOf(this.#sending)) this.#sending = generation
+        this.link.receive(path, body)
+      },
+    )
   }
 
   #reject(error: MeshError): void {
@@ -288,20 +296,33 @@ export class OpenLink {
 /** One round trip through a server far away; who is not reached by then hears it from the directory. */
 const GOODBYE_GRACE_MS = 250
 
-/** Rejects with LINK_REPLAY when any key says so, otherwise as the last key does. */
-async function openWithAny(
-  generations: readonly Generation[],
+interface OpenedPacket {
+  readonly body: PacketBody
+  readonly generation: Generation
+}
+
+/** Throws or rejects with LINK_REPLAY when any key says so, otherwise as the last key does. */
+function openWithAny(
+  [generation, ...others]: readonly Generation[],
   packet: Packet,
-): Promise<{ body: PacketBody; generation: Generation }> {
-  let failure: MeshError | undefined
-  for (const generation of generations) {
-    try {
-      return { body: await openPacket(generation.keys, packet), generation }
-    } catch (error) {
-      if (failure?.reason !== ErrorReason.LINK_REPLAY) failure = MeshError.from(error)
-    }
+  failure?: MeshError,
+): OpenedPacket | Promise<OpenedPacket> {
+  if (!generation) throw failure
+  const next = (error: unknown) => {
+    return openWithAny(others, packet, failure?.reason === ErrorReason.LINK_REPLAY ? failure : MeshError.from(error))
   }
-  throw failure
+  let body: PacketBody | Promise<PacketBody>
+  try {
+    body = openPacket(generation.keys, packet)
+  } catch (error) {
+    return next(error)
+  }
+  return body instanceof Promise ? body.then((opened) => ({ body: opened, generation }), next) : { body, generation }
+}
+
+function sendOwned(channel: RtcDataChannel, bytes: Uint8Array): void {
+  if (channel.sendOwned) channel.sendOwned(bytes)
+  else channel.send(bytes)
 }
 
 /** Bytes of application data, which is what fills a path; the rest is small. */

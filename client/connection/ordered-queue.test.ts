@@ -31,8 +31,14 @@ describe('ordered queue', () => {
   it('hands results over in the order they were given, not in the order they came', async () => {
     const [slow, fast] = [Promise.withResolvers<string>(), Promise.withResolvers<string>()]
     const log: string[] = []
-    queue.settle(slow.promise, (result) => log.push(result))
-    queue.settle(fast.promise, (result) => log.push(result))
+    queue.settle(
+      () => slow.promise,
+      (result) => log.push(result),
+    )
+    queue.settle(
+      () => fast.promise,
+      (result) => log.push(result),
+    )
     fast.resolve('second')
     await new Promise((resolve) => setImmediate(resolve))
     expect(log).toEqual([])
@@ -45,7 +51,10 @@ describe('ordered queue', () => {
     const log: string[] = []
     const gate = Promise.withResolvers<void>()
     queue.run(() => gate.promise)
-    queue.settle(Promise.reject(new Error('broken')), () => log.push('never'))
+    queue.settle(
+      () => Promise.reject(new Error('broken')),
+      () => log.push('never'),
+    )
     queue.run(() => void log.push('after'))
     await new Promise((resolve) => setImmediate(resolve))
     expect(errors).toEqual([])
@@ -56,11 +65,67 @@ describe('ordered queue', () => {
   })
 
   it('reports a delivery that throws', async () => {
-    queue.settle(Promise.resolve(1), () => {
-      throw new Error('refused')
-    })
+    queue.settle(
+      () => Promise.resolve(1),
+      () => {
+        throw new Error('refused')
+      },
+    )
     await queue.idle
     expect(errors).toHaveLength(1)
+  })
+
+  it('hands a result that is there over at once when nothing is before it', () => {
+    const log: string[] = []
+    queue.settle(
+      () => 'first',
+      (result) => log.push(result),
+      () => log.push('ended'),
+    )
+    expect(log).toEqual(['first', 'ended'])
+    expect(queue.pending).toBe(0)
+  })
+
+  it('keeps a result that is there back while something is before it', async () => {
+    const gate = Promise.withResolvers<string>()
+    const log: string[] = []
+    queue.settle(
+      () => gate.promise,
+      (result) => log.push(result),
+    )
+    queue.settle(
+      () => 'second',
+      (result) => log.push(result),
+    )
+    expect(log).toEqual([])
+    gate.resolve('first')
+    await queue.idle
+    expect(log).toEqual(['first', 'second'])
+  })
+
+  it.each([
+    ['that throws', () => raise()],
+    ['that rejects', () => Promise.reject(new Error('broken'))],
+  ])('ends work %s, and reports it', async (_what, begin) => {
+    let ended = 0
+    queue.settle(begin, raise, () => ended++)
+    await queue.idle
+    expect(errors).toHaveLength(1)
+    expect(ended).toBe(1)
+  })
+
+  it('ends work that it refused, which never began', async () => {
+    let [begun, ended] = [0, 0]
+    for (let i = 0; i < 5; i++) {
+      queue.settle(
+        async () => begun++,
+        () => {},
+        () => ended++,
+      )
+    }
+    expect(begun).toBe(3)
+    await queue.idle
+    expect(ended).toBe(5)
   })
 
   it('refuses work past its bound, and takes more when some is done', async () => {
@@ -80,7 +145,11 @@ describe('ordered queue', () => {
     const unhandled: unknown[] = []
     const listener = (error: unknown) => unhandled.push(error)
     process.on('unhandledRejection', listener)
-    for (let i = 0; i < 5; i++) queue.settle(Promise.reject(new Error('broken')), () => {})
+    for (let i = 0; i < 5; i++)
+      queue.settle(
+        () => Promise.reject(new Error('broken')),
+        () => {},
+      )
     await queue.idle
     await new Promise((resolve) => setImmediate(resolve))
     process.off('unhandledRejection', listener)
@@ -88,3 +157,7 @@ describe('ordered queue', () => {
     expect(errors).toHaveLength(5)
   })
 })
+
+function raise(): never {
+  throw new Error('broken')
+}

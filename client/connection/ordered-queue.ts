@@ -1,9 +1,9 @@
 import { ErrorReason, MeshError } from '@mesh/core'
 
 /**
- * Runs asynchronous work without losing order. `run` takes tasks one after another; `settle` takes work that is already under
- * way (several packets are sealed at once) and hands the results over in the order they were given. Bounded: past
- * `maxPending` new work is refused.
+ * Runs asynchronous work without losing order. `run` takes tasks one after another; `settle` begins work at once (several
+ * packets are sealed at a time) and hands the results over in the order they were given: at once where there is nothing to
+ * wait for. Bounded: past `maxPending` new work is refused.
  */
 export class OrderedQueue {
   readonly #maxPending: number
@@ -27,26 +27,46 @@ export class OrderedQueue {
 
   /** Starts the task when all before it are done. */
   run(task: () => Promise<void> | void): void {
-    this.#append(() => task())
+    if (!this.#refuses()) this.#append(() => task())
   }
 
-  /** Hands a result over when all before it are. */
-  settle<T>(work: Promise<T>, deliver: (result: T) => void): void {
+  /** Begins work, and hands its result over when all before it are. `ended`: once, whatever became of it. */
+  settle<T>(begin: () => T | Promise<T>, deliver: (result: T) => void, ended: () => void = () => {}): void {
+    if (this.#refuses()) return ended()
+    let work: T | Promise<T>
+    try {
+      work = begin()
+      if (!(work instanceof Promise) && this.#pending === 0) {
+        deliver(work)
+        return ended()
+      }
+    } catch (error) {
+      work = Promise.reject(error)
+    }
     // Whatever fails is reported in its turn, not as an unhandled rejection before it.
-    work.catch(() => undefined)
-    this.#append(async () => deliver(await work))
+    if (work instanceof Promise) work.catch(() => undefined)
+    this.#append(async () => {
+      try {
+        deliver(await work)
+      } finally {
+        ended()
+      }
+    })
+  }
+
+  #refuses(): boolean {
+    if (this.#pending < this.#maxPending) return false
+    this.#onError(
+      new MeshError(ErrorReason.LIMIT_EXCEEDED, `${this.#pending} pieces of work wait already`, {
+        limit: 'pending_work',
+        limitValue: this.#maxPending,
+        value: this.#pending + 1,
+      }),
+    )
+    return true
   }
 
   #append(step: () => Promise<void> | void): void {
-    if (this.#pending >= this.#maxPending) {
-      return this.#onError(
-        new MeshError(ErrorReason.LIMIT_EXCEEDED, `${this.#pending} pieces of work wait already`, {
-          limit: 'pending_work',
-          limitValue: this.#maxPending,
-          value: this.#pending + 1,
-        }),
-      )
-    }
     this.#pending++
     this.#tail = this.#tail
       .then(step)

@@ -22,13 +22,18 @@ export function encodeRelayed(connectionId: Uint8Array, packets: Packet[]): Uint
   return toBinary(PeerPayloadSchema, payload)
 }
 
-export async function sealBody(keys: LinkKeys, body: PacketBody): Promise<Packet> {
+/** At once where the platform seals in place. */
+export function sealBody(keys: LinkKeys, body: PacketBody): Packet | Promise<Packet> {
   return keys.send.seal(encodeBulkBody(body) ?? toBinary(PacketBodySchema, body))
 }
 
-/** Rejects with LINK_OPEN, LINK_REPLAY or FRAME_INVALID. */
-export async function openPacket(keys: LinkKeys, packet: Packet): Promise<PacketBody> {
-  const plaintext = await keys.receive.open(packet)
+/** At once where the platform opens in place. Throws or rejects with LINK_OPEN, LINK_REPLAY or FRAME_INVALID. */
+export function openPacket(keys: LinkKeys, packet: Packet): PacketBody | Promise<PacketBody> {
+  const plaintext = keys.receive.open(packet)
+  return plaintext instanceof Promise ? plaintext.then(decodeBody) : decodeBody(plaintext)
+}
+
+function decodeBody(plaintext: Uint8Array): PacketBody {
   return decode('packet body', () => fromBinary(PacketBodySchema, plaintext))
 }
 

@@ -70,6 +70,8 @@ export interface RtcDataChannel {
   bufferedAmountLowThreshold: number
   /** Throws when the channel is not open. Messages are 1 byte to 64 KiB. */
   send(data: Uint8Array): void
+  /** Optional: as `send`, and the bytes belong to the channel from then on, so that it need not copy them. */
+  sendOwned?(data: Uint8Array): void
   close(): void
   addEventListener(type: 'open' | 'close' | 'bufferedamountlow', listener: () => void): void
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void

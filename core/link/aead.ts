@@ -2,7 +2,10 @@ import { forWebCrypto } from '../bytes.ts'
 
 /** AES-128-GCM under one key (RFC 5116, AEAD_AES_128_GCM), without additional data. */
 export interface Aead {
-  /** Ciphertext with its 16 byte tag. The nonce, 12 bytes, must never come twice. */
+  /**
+   * Ciphertext with its 16 byte tag. The nonce, 12 bytes, must never come twice. Who answers with bytes and not with a
+   * promise is done with the plaintext.
+   */
   seal(nonce: Uint8Array<ArrayBuffer>, plaintext: Uint8Array): Uint8Array | Promise<Uint8Array>
   /** The plaintext; throws or rejects when the tag does not fit. */
   open(nonce: Uint8Array<ArrayBuffer>, sealed: Uint8Array): Uint8Array | Promise<Uint8Array>

@@ -1,6 +1,4 @@
-import { create } from '@bufbuild/protobuf'
 import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
-import { PacketSchema } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import { ErrorReason, MeshError } from '../error.ts'
 import { ReplayWindow } from '../seal/replay-window.ts'
 import { type Aead, type AeadFactory, webCryptoAead } from './aead.ts'
@@ -13,10 +11,11 @@ import { type Aead, type AeadFactory, webCryptoAead } from './aead.ts'
 /** Seals packets of one direction. */
 export interface PacketSealer {
   /**
-   * Seals one packet under the next number. Numbers follow the order of the calls, and so do the results.
+   * Seals one packet under the next number. Numbers follow the order of the calls, and so do the results. A packet, not a
+   * promise of one, when the Aead works in place; the plaintext may be written over then.
    * @throws MeshError LIMIT_EXCEEDED (`max_packets_per_key`) when the key is used up: the link must rekey
    */
-  seal(plaintext: Uint8Array): Promise<Packet>
+  seal(plaintext: Uint8Array): Packet | Promise<Packet>
   /** The number that the next packet gets; the first is 1. */
   readonly sent: bigint
 }
@@ -24,11 +23,12 @@ export interface PacketSealer {
 /** Opens packets of one direction. */
 export interface PacketOpener {
   /**
-   * The packet's plaintext. A packet that was refused changes nothing: its number is taken only after it has opened.
-   * @throws MeshError LINK_REPLAY when the number was seen or is more than 4,096 below the highest, LINK_OPEN when the
-   * packet is not of this link and direction
+   * The packet's plaintext, or a promise of it, as the Aead has it. A packet that was refused changes nothing: its number is
+   * taken only after it has opened.
+   * @throws MeshError (or rejects with it) LINK_REPLAY when the number was seen or is more than 4,096 below the highest,
+   * LINK_OPEN when the packet is not of this link and direction
    */
-  open(packet: Packet): Promise<Uint8Array>
+  open(packet: Packet): Uint8Array | Promise<Uint8Array>
 }
 
 /** Numbers a receiver tells apart below the highest one it has opened. */
@@ -63,7 +63,7 @@ class AesPacketSealer implements PacketSealer {
     return this.#next
   }
 
-  async seal(plaintext: Uint8Array): Promise<Packet> {
+  seal(plaintext: Uint8Array): Packet | Promise<Packet> {
     const number = this.#next
     if (number > MAX_PACKETS_PER_KEY) {
       throw new MeshError(ErrorReason.LIMIT_EXCEEDED, 'The link key is used up', {
@@ -72,13 +72,17 @@ class AesPacketSealer implements PacketSealer {
       })
     }
     this.#next = number + 1n
-    const encrypted = Promise.resolve(this.#aead.seal(nonce(number), plaintext))
+    const encrypted = this.#aead.seal(nonce(number), plaintext)
+    return encrypted instanceof Promise ? this.#inOrder(number, encrypted) : packetOf(number, encrypted)
+  }
+
+  async #inOrder(number: bigint, encrypted: Promise<Uint8Array>): Promise<Packet> {
     const before = this.#before
     // Fulfilled even if encryption fails, for the failure belongs to this call alone; and with nothing, so that no
     // packet is kept alive by the chain.
     this.#before = before.then(() => encrypted).then(forget, forget)
     await before
-    return create(PacketSchema, { number, sealed: await encrypted })
+    return packetOf(number, await encrypted)
   }
 }
 
@@ -90,20 +94,33 @@ class AesPacketOpener implements PacketOpener {
     this.#aead = aead
   }
 
-  async open(packet: Packet): Promise<Uint8Array> {
-    const { number, sealed } = packet
+  open({ number, sealed }: Packet): Uint8Array | Promise<Uint8Array> {
     if (number === 0n || number > MAX_PACKETS_PER_KEY || sealed.length < TAG_BYTES) throw notOfThisLink(number)
     if (!this.#window.check(number)) throw replayed(number)
-    let plaintext: Uint8Array
+    let plaintext: Uint8Array | Promise<Uint8Array>
     try {
-      plaintext = await this.#aead.open(nonce(number), sealed)
+      plaintext = this.#aead.open(nonce(number), sealed)
     } catch (cause) {
       throw notOfThisLink(number, cause)
     }
+    if (!(plaintext instanceof Promise)) return this.#opened(number, plaintext)
+    return plaintext.then(
+      (bytes) => this.#opened(number, bytes),
+      (cause: unknown) => {
+        throw notOfThisLink(number, cause)
+      },
+    )
+  }
+
+  #opened(number: bigint, plaintext: Uint8Array): Uint8Array {
     // Again: another copy of the packet may have opened meanwhile.
     if (!this.#window.accept(number)) throw replayed(number)
     return plaintext
   }
+}
+
+function packetOf(number: bigint, sealed: Uint8Array): Packet {
+  return { $typeName: 'mesh.peer.v1.Packet', number, sealed }
 }
 
 function forget(): void {}

@@ -112,6 +112,12 @@ export class WeriftDataChannel implements RtcDataChannel, OutboundStream {
    *   when 16 MiB are waiting.
    */
   send(data: Uint8Array): void {
+    // The bytes wait, and W3C lets the caller reuse its buffer at once.
+    this.sendOwned(data.slice())
+  }
+
+  /** As `send`, but the bytes belong to the channel from now on. */
+  sendOwned(data: Uint8Array): void {
     if (this.#state !== 'open') {
       throw new MeshError(ErrorReason.CHANNEL_CLOSED, `The data channel is ${this.#state}, not open`)
     }
@@ -123,8 +129,7 @@ export class WeriftDataChannel implements RtcDataChannel, OutboundStream {
         value: data.length,
       })
     }
-    // A copy: the bytes wait, and W3C lets the caller reuse its buffer at once.
-    if (!this.#queue.push({ protocol: BINARY, data: Buffer.from(data) })) {
+    if (!this.#queue.push({ protocol: BINARY, data: Buffer.from(data.buffer, data.byteOffset, data.length) })) {
       throw new MeshError(ErrorReason.LIMIT_EXCEEDED, 'Too much is waiting to be sent on this data channel', {
         limit: 'max_buffered_bytes',
         limitValue: MAX_BUFFERED_BYTES,
@@ -180,8 +185,9 @@ export class WeriftDataChannel implements RtcDataChannel, OutboundStream {
   /** For the association: a message of this channel. */
   receive(message: InboundMessage): void {
     if (this.#state !== 'open' && this.#state !== 'closing') return
-    if (message.protocol === BINARY) this.#listeners.emit('message', { data: toArrayBuffer(message.data) })
-    else if (message.protocol === STRING) this.#listeners.emit('message', { data: message.data.toString('utf8') })
+    const { protocol, data } = message
+    if (protocol === BINARY) this.#listeners.emit('message', { data: data.buffer })
+    else if (protocol === STRING) this.#listeners.emit('message', { data: Buffer.from(data.buffer).toString('utf8') })
     // The other identifiers carry nothing (empty messages) or open channels in band; neither is used here.
   }
 
@@ -206,11 +212,4 @@ export class WeriftDataChannel implements RtcDataChannel, OutboundStream {
     this.#state = 'open'
     this.#listeners.emit('open', undefined)
   }
-}
-
-/** A buffer of its own for every message: the bytes of a small one would otherwise keep a whole pool alive, and show it. */
-function toArrayBuffer(data: Buffer): ArrayBuffer {
-  const copy = new ArrayBuffer(data.length)
-  new Uint8Array(copy).set(data)
-  return copy
 }

@@ -10,16 +10,18 @@ import {
   HEARTBEAT,
   INIT,
   INIT_ACK,
+  type PacketChunk,
   parseSctpPacket,
   RECONFIG,
   type ReconfigChunk,
   SACK,
   type SackChunk,
+  SctpPacketWriter,
   SHUTDOWN,
   SHUTDOWN_ACK,
   serializeChunk,
+  serializedChunk,
   serializeSack,
-  serializeSctpPacket,
 } from './sctp-packet.ts'
 import { ASSOCIATION_CLOSED, ASSOCIATION_ESTABLISHED, type SctpAssociation } from './werift-association.ts'
 import type { DtlsTransport } from './werift-internals.ts'
@@ -42,7 +44,7 @@ export interface SctpGuardOptions {
   readonly streams: ReadonlyMap<number, OutboundStream>
   readonly clock: Clock
   readonly crc32c: (data: Uint8Array) => number
-  /** Sends one packet inside DTLS. */
+  /** Sends one packet inside DTLS. Its bytes are written over by the next one. */
   readonly send: (packet: Buffer) => void
   readonly onMessage: (message: InboundMessage) => void
   /** An acknowledgement came: a closing channel may have drained. */
@@ -54,6 +56,7 @@ export class SctpGuard {
   readonly #options: SctpGuardOptions
   readonly #association: SctpAssociation
   readonly #outbound: SctpOutbound
+  readonly #writer: SctpPacketWriter
   #inbound: SctpInbound | undefined
   #unacknowledged = 0
   #sackTimer: Timer | undefined
@@ -64,6 +67,7 @@ export class SctpGuard {
     const { association, transport } = options
     this.#options = options
     this.#association = association
+    this.#writer = new SctpPacketWriter(options.crc32c)
     this.#outbound = new SctpOutbound(association, options.streams, (chunks) => this.#sendPacket(chunks))
     transport.dataReceiver = (packet) => this.#receive(packet)
     association.localPartialReliability = false
@@ -76,7 +80,7 @@ export class SctpGuard {
     }
     startSequence(association)
     association.sendChunk = (chunk) => {
-      this.#sendPacket([chunk])
+      this.#sendPacket([serializedChunk(chunk.bytes)])
       return Promise.resolve()
     }
     association.transmit = () => {
@@ -146,14 +150,14 @@ export class SctpGuard {
         return
       case COOKIE_ECHO:
         // Once more when our acknowledgement was lost; the association itself must not be set up again.
-        if (established) this.#sendPacket([{ bytes: serializeChunk(COOKIE_ACK, 0, Buffer.alloc(0)) }])
+        if (established) this.#sendPacket([serializedChunk(serializeChunk(COOKIE_ACK, 0, Buffer.alloc(0)))])
         else this.#run(association.receiveChunk(chunk))
         return
       case COOKIE_ACK:
         this.#run(association.receiveChunk(chunk))
         return
       case HEARTBEAT:
-        this.#sendPacket([{ bytes: serializeChunk(HEARTBEAT_ACK, 0, chunk.body) }])
+        this.#sendPacket([serializedChunk(serializeChunk(HEARTBEAT_ACK, 0, chunk.body))])
         return
       case RECONFIG:
         if (established) this.#receiveReconfig(chunk)
@@ -206,7 +210,8 @@ export class SctpGuard {
     if (this.#unacknowledged === 0 || this.#association.isStopped) return
     this.#unacknowledged = 0
     const windowBytes = this.#inbound?.windowBytes ?? WINDOW_BYTES
-    this.#sendPacket([{ bytes: serializeSack(this.#cumulativeTsn(), windowBytes, this.#inbound?.gaps() ?? []) }])
+    const gaps = this.#inbound?.gaps() ?? []
+    this.#sendPacket([serializedChunk(serializeSack(this.#cumulativeTsn(), windowBytes, gaps))])
   }
 
   /** Whether an acknowledgement speaks only of numbers that are in flight. */
@@ -259,14 +264,14 @@ export class SctpGuard {
     this.#run(this.#association.sendReconfigParam({ type: RECONFIG_RESPONSE, bytes }))
   }
 
-  #sendPacket(chunks: readonly { readonly bytes: Buffer }[]): void {
+  #sendPacket(chunks: readonly PacketChunk[]): void {
     const { localPort, remotePort, remoteVerificationTag } = this.#association
     const route = {
       sourcePort: localPort,
       destinationPort: remotePort ?? localPort,
       verificationTag: remoteVerificationTag,
     }
-    this.#options.send(serializeSctpPacket(route, chunks, this.#options.crc32c))
+    this.#options.send(this.#writer.write(route, chunks))
   }
 
   /** werift's reactions are asynchronous and may throw; nobody else would hear of it but the process. */

@@ -9,7 +9,7 @@ function chunk(tsn: number, flags = 3, data = `m${tsn}`, streamId = 0): DataChun
 /** Streams 0 to 5 keep order, others do not. */
 function inbound(cumulativeTsn: number) {
   const delivered: string[] = []
-  const deliver = ({ data }: { data: Buffer }) => delivered.push(data.toString())
+  const deliver = ({ data }: { data: Uint8Array }) => delivered.push(Buffer.from(data).toString())
   return { delivered, inbound: new SctpInbound(cumulativeTsn, deliver, (streamId) => streamId <= 5) }
 }
 

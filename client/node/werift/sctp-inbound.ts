@@ -12,7 +12,8 @@ import { type DataChunk, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp
 export interface InboundMessage {
   readonly streamId: number
   readonly protocol: number
-  readonly data: Buffer
+  /** In a buffer of its own: the bytes of a small one would otherwise keep a whole pool alive, and show it. */
+  readonly data: Uint8Array<ArrayBuffer>
 }
 
 /** What a peer must never send; the association ends. */
@@ -127,8 +128,8 @@ export class SctpInbound {
     }
   }
 
-  #deliverAlone({ streamId, protocol, userData }: DataChunk): void {
-    this.#deliver({ streamId, protocol, data: userData })
+  #deliverAlone(chunk: DataChunk): void {
+    this.#deliver({ streamId: chunk.streamId, protocol: chunk.protocol, data: joined([chunk]) })
   }
 
   #append(chunk: DataChunk): void {
@@ -147,8 +148,7 @@ export class SctpInbound {
     const parts = this.#partial
     this.#partial = []
     this.#partialBytes = 0
-    const data = parts.length === 1 ? chunk.userData : Buffer.concat(parts.map((part) => part.userData))
-    this.#deliver({ streamId: chunk.streamId, protocol: chunk.protocol, data })
+    this.#deliver({ streamId: chunk.streamId, protocol: chunk.protocol, data: joined(parts) })
   }
 }
 
@@ -158,3 +158,13 @@ function isDatagram({ flags }: DataChunk): boolean {
 }
 
 const WHOLE_UNORDERED = UNORDERED | FIRST_FRAGMENT | LAST_FRAGMENT
+
+function joined(parts: readonly DataChunk[]): Uint8Array<ArrayBuffer> {
+  const data = new Uint8Array(parts.reduce((bytes, { userData }) => bytes + userData.length, 0))
+  let at = 0
+  for (const { userData } of parts) {
+    data.set(userData, at)
+    at += userData.length
+  }
+  return data
+}

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp-packet.ts'
+import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT, type PacketChunk, UNORDERED } from './sctp-packet.ts'
 import type { OutboundChunk, SctpAssociation } from './werift-association.ts'
 
 /**
@@ -40,13 +40,13 @@ const PACKET_HEADER_BYTES = 12
 export class SctpOutbound {
   readonly #association: SctpAssociation
   readonly #streams: ReadonlyMap<number, OutboundStream>
-  readonly #sendPacket: (chunks: readonly { readonly bytes: Buffer }[]) => void
+  readonly #sendPacket: (chunks: readonly PacketChunk[]) => void
   #turn = 0
 
   constructor(
     association: SctpAssociation,
     streams: ReadonlyMap<number, OutboundStream>,
-    sendPacket: (chunks: readonly { readonly bytes: Buffer }[]) => void,
+    sendPacket: (chunks: readonly PacketChunk[]) => void,
   ) {
     this.#association = association
     this.#streams = streams
@@ -169,19 +169,19 @@ export function startSequence(association: SctpAssociation): void {
 /** Collects chunks until a packet is full. */
 class PacketInTheMaking {
   readonly #maxBytes: number
-  readonly #send: (chunks: readonly { readonly bytes: Buffer }[]) => void
+  readonly #send: (chunks: readonly PacketChunk[]) => void
   #chunks: OutboundChunk[] = []
   #bytes = PACKET_HEADER_BYTES
 
-  constructor(maxBytes: number, send: (chunks: readonly { readonly bytes: Buffer }[]) => void) {
+  constructor(maxBytes: number, send: (chunks: readonly PacketChunk[]) => void) {
     this.#maxBytes = maxBytes
     this.#send = send
   }
 
   add(chunk: OutboundChunk): void {
-    if (this.#bytes + chunk.bytes.length > this.#maxBytes) this.flush()
+    if (this.#bytes + chunk.byteLength > this.#maxBytes) this.flush()
     this.#chunks.push(chunk)
-    this.#bytes += chunk.bytes.length
+    this.#bytes += chunk.byteLength
   }
 
   flush(): void {
@@ -193,20 +193,23 @@ class PacketInTheMaking {
 
 const DATA_HEADER_BYTES = 16
 
-/** A DATA chunk in flight, in the shape werift's loss recovery works on, serialised once. */
+/** A DATA chunk in flight, in the shape werift's loss recovery works on. Its data is a part of the message, not a copy. */
 class DataOut implements OutboundChunk {
   readonly type = DATA
   readonly flags: number
   readonly tsn: number
   readonly streamId: number
   readonly bookSize: number
-  readonly bytes: Buffer
+  readonly byteLength: number
   retransmit = false
   acked = false
   abandoned = false
   misses = 0
   sentCount = 0
   sentTime: number | undefined
+  readonly #streamSequence: number
+  readonly #protocol: number
+  readonly #data: Buffer
 
   constructor(o: {
     flags: number
@@ -219,18 +222,23 @@ class DataOut implements OutboundChunk {
     this.flags = o.flags
     this.tsn = o.tsn
     this.streamId = o.streamId
+    this.#streamSequence = o.streamSequence
+    this.#protocol = o.protocol
+    this.#data = o.data
     this.bookSize = o.data.length
-    const length = DATA_HEADER_BYTES + o.data.length
-    const bytes = Buffer.allocUnsafe((length + 3) & ~3)
-    bytes.writeUInt32BE(0, bytes.length - 4)
-    bytes[0] = DATA
-    bytes[1] = o.flags
-    bytes.writeUInt16BE(length, 2)
-    bytes.writeUInt32BE(o.tsn, 4)
-    bytes.writeUInt16BE(o.streamId, 8)
-    bytes.writeUInt16BE(o.streamSequence, 10)
-    bytes.writeUInt32BE(o.protocol, 12)
-    o.data.copy(bytes, DATA_HEADER_BYTES)
-    this.bytes = bytes
+    this.byteLength = (DATA_HEADER_BYTES + o.data.length + 3) & ~3
+  }
+
+  writeTo(packet: Buffer, at: number): void {
+    // First, because the data overwrites what is not padding.
+    packet.writeUInt32BE(0, at + this.byteLength - 4)
+    packet[at] = DATA
+    packet[at + 1] = this.flags
+    packet.writeUInt16BE(DATA_HEADER_BYTES + this.bookSize, at + 2)
+    packet.writeUInt32BE(this.tsn, at + 4)
+    packet.writeUInt16BE(this.streamId, at + 8)
+    packet.writeUInt16BE(this.#streamSequence, at + 10)
+    packet.writeUInt32BE(this.#protocol, at + 12)
+    packet.set(this.#data, at + DATA_HEADER_BYTES)
   }
 }

@@ -1,6 +1,6 @@
 import { seededRandom } from '@mesh/core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { parseSctpPacket, serializeChunk, serializeSack, serializeSctpPacket } from './sctp-packet.ts'
+import { parseSctpPacket, SctpPacketWriter, serializeChunk, serializedChunk, serializeSack } from './sctp-packet.ts'
 import { loadWerift } from './werift-internals.ts'
 
 let crc32c: (data: Uint8Array) => number
@@ -11,11 +11,7 @@ beforeAll(async () => {
 const ROUTE = { sourcePort: 5000, destinationPort: 5000, verificationTag: 77 }
 
 function packet(...chunks: Buffer[]): Buffer {
-  return serializeSctpPacket(
-    ROUTE,
-    chunks.map((bytes) => ({ bytes })),
-    crc32c,
-  )
+  return new SctpPacketWriter(crc32c).write(ROUTE, chunks.map(serializedChunk))
 }
 
 describe('An SCTP packet', () => {

@@ -1,3 +1,4 @@
+import type { PacketChunk } from './sctp-packet.ts'
 import type { DtlsTransport, WeriftEvent } from './werift-internals.ts'
 
 /**
@@ -5,12 +6,11 @@ import type { DtlsTransport, WeriftEvent } from './werift-internals.ts'
  */
 
 /** A chunk of the SCTP send side. */
-export interface OutboundChunk {
+export interface OutboundChunk extends PacketChunk {
   readonly type: number
   readonly streamId: number
   readonly tsn: number
   readonly bookSize: number
-  readonly bytes: Buffer
   retransmit: boolean
   misses: number
   sentCount: number
