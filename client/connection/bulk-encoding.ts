@@ -30,14 +30,20 @@ export function encodeBulkPacket({ number, sealed }: Packet): Uint8Array<ArrayBu
   return bytes
 }
 
-/** Serialised PacketBody, when it is an acknowledgement with non-empty data frames and nothing else; otherwise undefined. */
-export function encodeBulkBody(body: PacketBody): Uint8Array<ArrayBuffer> | undefined {
+/**
+ * Serialised PacketBody, when it is an acknowledgement with non-empty data frames and nothing else; otherwise undefined.
+ * `allocate` gives the bytes that it is written into, as many as it is asked for.
+ */
+export function encodeBulkBody(
+  body: PacketBody,
+  allocate: (size: number) => Uint8Array<ArrayBuffer> = (size) => new Uint8Array(size),
+): Uint8Array<ArrayBuffer> | undefined {
   const frames = body.frames.map(planFrame)
   if (body.ranges.length > 0 || body.ack > MAX_SAFE || frames.length === 0 || !frames.every(isPlanned)) return undefined
   const ack = Number(body.ack)
   let size = ack === 0 ? 0 : 1 + varintBytes(ack)
   for (const { frameBytes } of frames) size += 1 + varintBytes(frameBytes) + frameBytes
-  const bytes = new Uint8Array(size)
+  const bytes = allocate(size)
   let at = ack === 0 ? 0 : writeField(bytes, 0, TAG.bodyAck, ack)
   for (const frame of frames) at = writeFrame(bytes, at, frame)
   return bytes

@@ -4,7 +4,7 @@ import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import type { SessionLimits } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { Link, type LinkEffects, type PathName } from '../link/index.ts'
 import { OrderedQueue } from './ordered-queue.ts'
-import { decodePacket, encodePacket, openPacket, sealBody } from './packet-codec.ts'
+import { BodySealer, decodePacket, encodePacket, openPacket } from './packet-codec.ts'
 import { RelayPath } from './relay-path.ts'
 import type { RtcDataChannel } from './rtc.ts'
 
@@ -59,6 +59,7 @@ export class OpenLink {
   readonly counts: PacketCounts = { sent: 0, received: 0, replayed: 0, rejected: 0 }
   readonly #options: OpenLinkOptions
   readonly #relay: RelayPath
+  readonly #sealer = new BodySealer()
   readonly #inbound: OrderedQueue
   readonly #outbound: Record<PathName | 'datagrams', OrderedQueue>
   /** Unix time at which a packet of the other side opened last. */
@@ -203,7 +204,7 @@ export class OpenLink {
     const { connectionId, keys } = this.#sending
     this.counts.sent++
     this.#outbound.relay.settle(
-      () => sealBody(keys, body),
+      () => this.#sealer.seal(keys, body),
       (packet) => this.#relay.push(connectionId, packet),
     )
     return !this.#relay.full
@@ -216,7 +217,7 @@ export class OpenLink {
     const size = bodySize(body)
     this.#sealingBytes += size
     this.#outbound.direct.settle(
-      () => sealBody(this.#sending.keys, body),
+      () => this.#sealer.seal(this.#sending.keys, body),
       (packet) => {
         if (channel.readyState === 'open') sendOwned(channel, encodePacket(packet))
         else this.#channelEnded(channel)

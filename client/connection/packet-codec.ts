@@ -22,9 +22,24 @@ export function encodeRelayed(connectionId: Uint8Array, packets: Packet[]): Uint
   return toBinary(PeerPayloadSchema, payload)
 }
 
-/** At once where the platform seals in place. */
-export function sealBody(keys: LinkKeys, body: PacketBody): Packet | Promise<Packet> {
-  return keys.send.seal(encodeBulkBody(body) ?? toBinary(PacketBodySchema, body))
+/** Seals the bodies of one link. Where the platform does that in place, bulk is written into the same bytes each time. */
+export class BodySealer {
+  #bytes = new Uint8Array(0)
+  #inPlace = true
+
+  /** At once where the platform seals in place. Throws or rejects as PacketSealer.seal. */
+  seal(keys: LinkKeys, body: PacketBody): Packet | Promise<Packet> {
+    const plaintext = encodeBulkBody(body, (size) => this.#take(size)) ?? toBinary(PacketBodySchema, body)
+    const packet = keys.send.seal(plaintext)
+    if (packet instanceof Promise) this.#inPlace = false
+    return packet
+  }
+
+  #take(size: number): Uint8Array<ArrayBuffer> {
+    if (!this.#inPlace) return new Uint8Array(size)
+    if (this.#bytes.length < size) this.#bytes = new Uint8Array(size)
+    return this.#bytes.subarray(0, size)
+  }
 }
 
 /** At once where the platform opens in place. Throws or rejects with LINK_OPEN, LINK_REPLAY or FRAME_INVALID. */

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import { Chunks } from './chunks.ts'
 
@@ -38,4 +40,21 @@ test('Chunks gives everything in one piece and is empty then', () => {
   for (const byte of [1, 2, 3]) chunks.append(Uint8Array.of(byte))
   expect(chunks.takeAll()).toEqual(Uint8Array.of(1, 2, 3))
   expect([chunks.bytes, chunks.shift()]).toEqual([0, undefined])
+})
+
+test('Chunks lets go of what was taken while more keeps coming', () => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const chunks = new Chunks()
+  const taken: WeakRef<Uint8Array>[] = []
+  const append = () => chunks.append(new Uint8Array(16_000))
+  append()
+  for (let i = 0; i < 100; i++) {
+    append()
+    taken.push(new WeakRef(chunks.shift() as Uint8Array))
+  }
+  return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    collect()
+    expect(taken.filter((block) => block.deref() !== undefined).length).toBeLessThanOrEqual(2)
+  })
 })

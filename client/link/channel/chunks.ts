@@ -11,6 +11,7 @@ const BLOCK_BYTES = 16_000
  * copied, so a reader that keeps up gets what the packet brought.
  */
 export class Chunks {
+  /** Those before `#head` were taken; at most one more than wait. */
   #blocks: Uint8Array[] = []
   #head = 0
   #bytes = 0
@@ -42,8 +43,9 @@ export class Chunks {
     const block = this.#blocks[this.#head]
     if (block === undefined) return undefined
     this.#head += 1
-    if (this.#head === this.#blocks.length) {
-      this.#blocks = []
+    // Also while others wait: what was read must not be kept until the reader has caught up.
+    if (this.#head * 2 > this.#blocks.length) {
+      this.#blocks = this.#blocks.slice(this.#head)
       this.#head = 0
     }
     this.#bytes -= block.length
@@ -53,7 +55,7 @@ export class Chunks {
   /** Removes everything and returns it in one piece. */
   takeAll(): Uint8Array {
     this.#seal()
-    const all = concatBytes(...this.#blocks)
+    const all = concatBytes(...this.#blocks.slice(this.#head))
     this.clear()
     return all
   }

@@ -291,5 +291,5 @@ const INITIAL_RTO_SECONDS = 1
 const MIN_RTO_SECONDS = 0.4
 const MAX_RTO_SECONDS = 60
 /** RFC 9260 section 6.2 allows 200 ms and asks for one per two packets; a turn of the event loop may bring more. */
-const SACK_EVERY_PACKETS = 8
+const SACK_EVERY_PACKETS = 16
 const SACK_DELAY_MS = 20

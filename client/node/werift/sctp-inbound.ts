@@ -104,6 +104,7 @@ export class SctpInbound {
 
   /** What was received beyond the cumulative number, as offsets from it. */
   gaps(): [number, number][] {
+    if (this.#early.size === 0) return []
     const offsets = [...this.#early.keys()].map((tsn) => (tsn - this.#cumulativeTsn) >>> 0).sort((a, b) => a - b)
     const gaps: [number, number][] = []
     for (const offset of offsets) {

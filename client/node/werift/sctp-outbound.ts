@@ -31,9 +31,9 @@ const MAX_CHUNKS_AHEAD = 64
 
 /**
  * At most this many packets per acknowledgement (RFC 9260 section 6.1 E asks for some bound and suggests 4, for receivers that
- * acknowledge every second packet; ours may acknowledge eight at once, and double that lets the window grow).
+ * acknowledge every second packet; ours may acknowledge sixteen at once, and double that lets the window grow).
  */
-const MAX_BURST_PACKETS = 16
+const MAX_BURST_PACKETS = 32
 
 const PACKET_HEADER_BYTES = 12
 
