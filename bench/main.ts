@@ -15,11 +15,13 @@ import { idleScenario } from './scenarios/idle/scenario.ts'
 import { joinScenario } from './scenarios/join/scenario.ts'
 import { relayScenario } from './scenarios/relay/scenario.ts'
 import { replicaScenario } from './scenarios/replica/scenario.ts'
+import { startScenario } from './scenarios/start/scenario.ts'
 
 const SCENARIOS: readonly Scenario[] = [
   relayScenario,
   idleScenario,
   joinScenario,
+  startScenario,
   channelScenario,
   federationScenario,
   replicaScenario,

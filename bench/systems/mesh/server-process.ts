@@ -30,10 +30,11 @@ serveWorker({
     key = await generateSigningKey()
     return key.publicKey
   },
-  /** Starts the server under test; pages of `allowedOrigins` may call it. */
+  /** Starts the server under test; pages of `allowedOrigins` may call it, and clients by the names in `allowedHosts`. */
   async listen(options?: {
     port?: number
     allowedOrigins?: string[]
+    allowedHosts?: string[]
     federation?: FederationOptions
   }): Promise<number> {
     server = createServer({ port: 0, limits: LIMITS, ...(key && { key }), ...options })
