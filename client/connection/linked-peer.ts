@@ -4,7 +4,8 @@ import type { Link, PathName } from '../link/index.ts'
 import { Attachments } from './attachments.ts'
 import type { ConnectionContext } from './connection-context.ts'
 import { DirectPath } from './direct-path.ts'
-import { type Generation, OpenLink, type PacketCounts } from './open-link.ts'
+import type { Generation } from './generations.ts'
+import { OpenLink, type PacketCounts } from './open-link.ts'
 import type { PeerConnection } from './peer-connection.ts'
 
 /** An open link to a peer with everything that lives and ends with it: the direct path and the attached topics. */

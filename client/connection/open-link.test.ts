@@ -6,7 +6,8 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { LinkChannel } from '../link/index.ts'
 import { restingClock } from '../testing/at-rest.fixture.ts'
 import { FakeChannel } from './fake-rtc.fixture.ts'
-import { type Generation, OpenLink } from './open-link.ts'
+import type { Generation } from './generations.ts'
+import { OpenLink } from './open-link.ts'
 
 const TOPIC = new Uint8Array(32).fill(1)
 let clock: VirtualClock
@@ -92,6 +93,12 @@ async function deliver(change: (packets: Packet[]) => Packet[] = (packets) => pa
 
 function channelOf({ open }: End, kind: ChannelKind = ChannelKind.MESSAGES): LinkChannel {
   return open.link.openChannel({ topic: TOPIC, name: '', kind })
+}
+
+function openChannel(): FakeChannel {
+  const channel = new FakeChannel()
+  channel.readyState = 'open'
+  return channel
 }
 
 function say(channel: LinkChannel, text: string): void {
@@ -243,9 +250,13 @@ describe('open link', () => {
     expect(opened.sendDatagram(utf8Encode('by relay'))).toBe(true)
     await deliver()
     expect(higher.texts).toEqual(['by relay'])
-    const [ordered, beside, far] = [new FakeChannel(), new FakeChannel(), new FakeChannel()]
-    for (const channel of [ordered, beside, far]) channel.readyState = 'open'
-    higher.open.useChannel(new FakeChannel(), far)
+    const [ordered, beside, farOrdered, far] = Array.from({ length: 4 }, openChannel) as [
+      FakeChannel,
+      FakeChannel,
+      FakeChannel,
+      FakeChannel,
+    ]
+    higher.open.useChannel(farOrdered, far)
     lower.open.useChannel(ordered, beside)
     lower.open.link.setPath('direct', { usable: true })
     await clock.advance(10)

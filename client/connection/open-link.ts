@@ -1,19 +1,15 @@
-import { type Clock, ErrorReason, equalBytes, type LinkKeys, MeshError } from '@mesh/core'
+import { type Clock, ErrorReason, type LinkKeys, MeshError } from '@mesh/core'
 import type { PacketBody } from '@mesh/protocol/mesh/peer/v1/link_pb'
 import type { Packet } from '@mesh/protocol/mesh/peer/v1/seal_pb'
 import type { SessionLimits } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { Link, type LinkEffects, type PathName } from '../link/index.ts'
+import { type Generation, Generations } from './generations.ts'
 import { OrderedQueue } from './ordered-queue.ts'
-import { BodySealer, decodePacket, encodePacket, openPacket } from './packet-codec.ts'
+import { BodySealer, decodePacket, encodePacket } from './packet-codec.ts'
 import { RelayPath } from './relay-path.ts'
 import type { RtcDataChannel } from './rtc.ts'
 
-/**
- * A link with its keys and its two paths: seals what the link sends, opens what the paths bring.
- *
- * Keys come in generations, one per handshake. The answering side of a rekeying goes on sealing with the old generation until
- * a packet of the new one has opened, because the HelloReply may still be on its way; both open either.
- */
+/** A link with its keys and its two paths: seals what the link sends, opens what the paths bring. */
 export interface OpenLinkOptions {
   readonly clock: Clock
   readonly role: 'lower' | 'higher'
@@ -29,12 +25,6 @@ export interface OpenLinkOptions {
   }
 }
 
-/** Keys of one handshake. */
-export interface Generation {
-  readonly connectionId: Uint8Array
-  readonly keys: LinkKeys
-}
-
 export interface PacketCounts {
   sent: number
   received: number
@@ -46,8 +36,6 @@ export interface PacketCounts {
 
 /** 1,024 packets of 16 KiB: more than any window, so only a flood meets it. */
 const MAX_PENDING_PACKETS = 1_024
-/** The keys in force, those about to replace them, and those before, for packets still on their way. */
-const MAX_GENERATIONS = 3
 /** 16 packets in the data channel's own queue keep it busy through a busy event loop; fairness is decided before. */
 const DIRECT_HIGH_BYTES = 256 * 1024
 const DIRECT_LOW_BYTES = 64 * 1024
@@ -59,13 +47,12 @@ export class OpenLink {
   readonly counts: PacketCounts = { sent: 0, received: 0, replayed: 0, rejected: 0 }
   readonly #options: OpenLinkOptions
   readonly #relay: RelayPath
+  readonly #keys: Generations
   readonly #sealer = new BodySealer()
   readonly #inbound: OrderedQueue
   readonly #outbound: Record<PathName | 'datagrams', OrderedQueue>
   /** Unix time at which a packet of the other side opened last. */
   heardAtMs: number | undefined
-  #receiving: Generation[]
-  #sending: Generation
   #channel: RtcDataChannel | undefined
   #datagrams: RtcDataChannel | undefined
   #sealingBytes = 0
@@ -74,8 +61,7 @@ export class OpenLink {
   constructor(options: OpenLinkOptions) {
     const { clock, role, connectionId, keys, limits, effects } = options
     this.#options = options
-    this.#sending = { connectionId, keys }
-    this.#receiving = [this.#sending]
+    this.#keys = new Generations({ connectionId, keys })
     const reject = (error: MeshError) => this.#reject(error)
     this.#inbound = new OrderedQueue(MAX_PENDING_PACKETS, reject)
     this.#outbound = {
@@ -112,35 +98,28 @@ export class OpenLink {
   }
 
   get connectionId(): Uint8Array {
-    return this.#sending.connectionId
+    return this.#keys.sending.connectionId
   }
 
   /** How many packets were sealed under the current keys. */
   get sealed(): bigint {
-    return this.#sending.keys.send.sent
+    return this.#keys.sending.keys.send.sent
   }
 
   /** True when packets of this connection belong to the link. */
   knows(connectionId: Uint8Array): boolean {
-    return this.#receiving.some((generation) => equalBytes(generation.connectionId, connectionId))
+    return this.#keys.of(connectionId) !== undefined
   }
 
-  /**
-   * Calling side: both have the new keys, so packets are sealed with them from now on. Answering side: `replaced` is the
-   * connection the caller says it is at, so from now on that is sealed with; the new keys follow when a packet of them opens.
-   */
+  /** See Generations.rekey. */
   rekey(next: Generation, replaced: Uint8Array | undefined): void {
-    const known = replaced && this.#receiving.find(({ connectionId }) => equalBytes(connectionId, replaced))
-    this.#sending = replaced ? (known ?? this.#sending) : next
-    // Keys the caller never used are of no use to anybody: their call was given up.
-    const older = this.#receiving.slice(known ? this.#receiving.indexOf(known) : 0)
-    this.#receiving = [next, ...older].slice(0, MAX_GENERATIONS)
+    this.#keys.rekey(next, replaced)
   }
 
   /** Packets that came through the server. */
   receiveRelayed(connectionId: Uint8Array, packets: readonly Packet[]): void {
-    const generation = this.#receiving.find((candidate) => equalBytes(candidate.connectionId, connectionId))
-    if (generation) for (const packet of packets) this.#open('relay', packet, [generation])
+    const generation = this.#keys.of(connectionId)
+    if (generation) for (const packet of packets) this.#open('relay', packet, generation)
   }
 
   /** An open data channel becomes the direct path once a frame has crossed it each way. Datagrams take the one beside it. */
@@ -201,7 +180,7 @@ export class OpenLink {
   }
 
   #transmitRelay(body: PacketBody): boolean {
-    const { connectionId, keys } = this.#sending
+    const { connectionId, keys } = this.#keys.sending
     this.counts.sent++
     this.#outbound.relay.settle(
       () => this.#sealer.seal(keys, body),
@@ -217,7 +196,7 @@ export class OpenLink {
     const size = bodySize(body)
     this.#sealingBytes += size
     this.#outbound.direct.settle(
-      () => this.#sealer.seal(this.#sending.keys, body),
+      () => this.#sealer.seal(this.#keys.sending.keys, body),
       (packet) => {
         if (channel.readyState === 'open') sendOwned(channel, encodePacket(packet))
         else this.#channelEnded(channel)
@@ -251,7 +230,7 @@ export class OpenLink {
     if (channel?.readyState !== 'open' || channel.bufferedAmount >= DATAGRAMS_HIGH_BYTES) return false
     this.counts.sent++
     this.#outbound.datagrams.settle(
-      () => sealBody(this.#sending.keys, body),
+      () => this.#sealer.seal(this.#keys.sending.keys, body),
       (packet) => {
         if (channel.readyState === 'open') sendOwned(channel, encodePacket(packet))
       },
@@ -269,20 +248,19 @@ export class OpenLink {
   #receiveDirect(data: unknown): void {
     if (!(data instanceof ArrayBuffer) && !(data instanceof Uint8Array)) return
     try {
-      this.#open('direct', decodePacket(data instanceof ArrayBuffer ? new Uint8Array(data) : data), this.#receiving)
+      this.#open('direct', decodePacket(data instanceof ArrayBuffer ? new Uint8Array(data) : data))
     } catch (error) {
       this.#reject(MeshError.from(error))
     }
   }
 
-  #open(path: PathName, packet: Packet, candidates: readonly Generation[]): void {
+  #open(path: PathName, packet: Packet, only?: Generation): void {
     this.#inbound.settle(
-      () => openWithAny(candidates, packet),
+      () => this.#keys.open(packet, only),
       ({ body, generation }) => {
         this.counts.received++
         this.heardAtMs = this.#options.clock.wallMs()
-        // A packet under newer keys proves that the other side has them.
-        if (this.#receiving.indexOf(generation) < this.#receiving.indexOf(this.#sending)) this.#sending = generation
+        this.#keys.opened(generation)
         this.link.receive(path, body)
       },
     )
@@ -296,30 +274,6 @@ export class OpenLink {
 
 /** One round trip through a server far away; who is not reached by then hears it from the directory. */
 const GOODBYE_GRACE_MS = 250
-
-interface OpenedPacket {
-  readonly body: PacketBody
-  readonly generation: Generation
-}
-
-/** Throws or rejects with LINK_REPLAY when any key says so, otherwise as the last key does. */
-function openWithAny(
-  [generation, ...others]: readonly Generation[],
-  packet: Packet,
-  failure?: MeshError,
-): OpenedPacket | Promise<OpenedPacket> {
-  if (!generation) throw failure
-  const next = (error: unknown) => {
-    return openWithAny(others, packet, failure?.reason === ErrorReason.LINK_REPLAY ? failure : MeshError.from(error))
-  }
-  let body: PacketBody | Promise<PacketBody>
-  try {
-    body = openPacket(generation.keys, packet)
-  } catch (error) {
-    return next(error)
-  }
-  return body instanceof Promise ? body.then((opened) => ({ body: opened, generation }), next) : { body, generation }
-}
 
 function sendOwned(channel: RtcDataChannel, bytes: Uint8Array): void {
   if (channel.sendOwned) channel.sendOwned(bytes)

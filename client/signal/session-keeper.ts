@@ -1,4 +1,4 @@
-import { ErrorReason, type MeshError } from '@mesh/core'
+import { ErrorReason, MeshError } from '@mesh/core'
 import { openSession, type SessionOpener, type SignalSession } from './session.ts'
 import { sameProcess } from './session-order.ts'
 
@@ -64,18 +64,23 @@ export class SessionKeeper {
   }
 
   /**
-   * Renews under a running stream. Resolves with false when the server opened a new session instead, which the next stream
-   * belongs to.
+   * Renews under a running stream. Resolves with why that has to end: the server refuses for good, or opened a new session instead,
+   * which the next stream belongs to. Undefined: it goes on, and a failure that can pass is tried again.
    */
-  async renew(signal: AbortSignal): Promise<boolean> {
+  async renew(signal: AbortSignal): Promise<MeshError | undefined> {
     const session = this.#session
-    if (!session) return true
+    if (!session) return undefined
     this.#renewAgainAtMs = this.#opener.clock.monotonicMs() + RENEW_AGAIN_MS
-    const { session: renewed, fresh } = await openSession(this.#opener, session, signal)
-    // Meanwhile another stream may have opened a session of its own.
-    if (this.#session?.token !== session.token) return true
-    this.#adopt(renewed, fresh)
-    return !fresh
+    try {
+      const { session: renewed, fresh } = await openSession(this.#opener, session, signal)
+      // Meanwhile another stream may have opened a session of its own.
+      if (this.#session?.token !== session.token) return undefined
+      this.#adopt(renewed, fresh)
+      return fresh ? sessionReopened() : undefined
+    } catch (cause) {
+      const error = MeshError.from(cause)
+      return error.retryable ? undefined : error
+    }
   }
 
   /** The session's stream delivered. True the first time in a session. */
@@ -159,3 +164,8 @@ const SESSION_ENDED: ReadonlySet<ErrorReason> = new Set([
   ErrorReason.SESSION_REPLACED,
   ErrorReason.CURSOR_INVALID,
 ])
+
+function sessionReopened(): MeshError {
+  const message = 'the server opened a new session instead of renewing the old one'
+  return new MeshError(ErrorReason.SESSION_UNKNOWN, message, { retryable: true })
+}

@@ -272,23 +272,14 @@ export class SignalClient {
   #housekeep(): void {
     this.#housekeeping = this.#options.clock.schedule(HOUSEKEEPING_MS, () => {
       this.#outbox.expire()
-      if (this.#state.kind === 'connected' && this.#keeper.renewalDue) this.#renew()
+      if (this.#state.kind === 'connected' && this.#keeper.renewalDue) void this.#renew()
       if (this.#state.kind !== 'closed') this.#housekeep()
     })
   }
 
-  /** Renews under the running stream, which goes on whatever becomes of it: a failure that can pass is tried again. */
-  #renew(): void {
-    this.#keeper.renew(this.#lifetime.signal).then(
-      (kept) => {
-        if (kept) return
-        const message = 'the server opened a new session instead of renewing the old one'
-        this.#endStream(new MeshError(ErrorReason.SESSION_UNKNOWN, message, { retryable: true }))
-      },
-      (error: MeshError) => {
-        if (!error.retryable) this.#endStream(error)
-      },
-    )
+  async #renew(): Promise<void> {
+    const error = await this.#keeper.renew(this.#lifetime.signal)
+    if (error) this.#endStream(error)
   }
 
   #setState(state: SignalState): void {
