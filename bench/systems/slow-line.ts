@@ -21,7 +21,10 @@ export async function openSlowLine(oneWayMs: number): Promise<SlowLine> {
       from.on('data', (bytes) => setTimeout(() => to.write(bytes), oneWayMs))
       from.on('end', () => setTimeout(() => to.end(), oneWayMs))
       from.on('error', () => to.destroy())
-      from.on('close', () => sockets.delete(from))
+      from.on('close', () => {
+        sockets.delete(from)
+        setTimeout(() => to.destroy(), oneWayMs)
+      })
     }
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
