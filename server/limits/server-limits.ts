@@ -30,6 +30,11 @@ export interface ServerOnlyLimits {
   readonly federationMessagesBurst: number
   /** Rows of one federated server. */
   readonly federationMaxRows: number
+  /** Snapshots that one federated server may start to send, sustained and at once. A sender keeps to half of the burst. */
+  readonly federationSnapshotsPerSecond: number
+  readonly federationSnapshotsBurst: number
+  /** Epochs that one federated server may begin at once, and one more for every lease: it begins one with each start. */
+  readonly federationEpochsBurst: number
   /** Federated servers, connected or remembered with their rows. */
   readonly federationMaxServers: number
   /** How long this server's rows stay visible at others without a word from it. */
@@ -92,6 +97,11 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   federationMessagesBurst: 8_000,
   // One million rows of about 300 bytes: 300 MiB.
   federationMaxRows: 1_000_000,
+  federationSnapshotsPerSecond: 1,
+  // A stream that breaks again and again while a table goes through it costs one each time.
+  federationSnapshotsBurst: 8,
+  // A server that crashes in a loop, and is started at once each time.
+  federationEpochsBurst: 8,
   federationMaxServers: 64,
   // 10 s: ten states may be lost, or one TCP connection replaced, before anybody is said to have left.
   federationLeaseMs: 10_000,
@@ -191,6 +201,9 @@ const MEANINGS: Partial<Record<keyof ServerLimits, string>> = {
   federationMessagesBurst: 'envelopes that one federated server may send, at once',
   federationMaxRequestBytes: 'one message of a Replicate stream, enforced while it is read',
   federationMaxRows: 'rows of one federated server',
+  federationSnapshotsPerSecond: 'snapshots that one federated server may begin to send, sustained',
+  federationSnapshotsBurst: 'snapshots that one federated server may begin to send, at once',
+  federationEpochsBurst: 'starts of one federated server that are believed at once; one more for every lease',
   federationMaxServers: 'federated servers, connected or remembered',
   federationLeaseMs: 'how long this server’s rows stay visible at others without a word from it',
   federationMaxLeaseMs: 'longest lease another server may ask for',

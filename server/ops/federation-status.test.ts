@@ -11,6 +11,7 @@ const origin: FederationStatus['origins'][number] = {
   rows: 3,
   digest: new Uint8Array(32).fill(1),
   state: 'live',
+  via: new Uint8Array(32).fill(0xcd),
   msSinceState: 12.6,
 }
 
@@ -25,6 +26,7 @@ test('the state of a federation is JSON without loss', () => {
         url: 'http://b.example:4600',
         directory: true,
         messages: false,
+        upMs: { directory: 1, messages: undefined },
         rttMs: 1.4,
         lastError: 'UNREACHABLE: no route',
       },
@@ -45,6 +47,7 @@ test('the state of a federation is JSON without loss', () => {
         rows: 3,
         digest: '01'.repeat(32),
         state: 'live',
+        via: 'cd'.repeat(32),
         msSinceState: 13,
       },
     ],

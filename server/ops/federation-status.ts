@@ -13,6 +13,8 @@ export interface OriginStatus {
   readonly digest: Uint8Array
   /** Hidden: nothing was heard for the lease, so its peers are not shown; the rows wait for its return. */
   readonly state: 'live' | 'hidden'
+  /** Key of the server that passes it on; undefined where it is heard itself. */
+  readonly via: Uint8Array | undefined
   readonly msSinceState: number
 }
 
@@ -23,6 +25,8 @@ export interface NeighbourStatus {
   readonly url: string | undefined
   readonly directory: boolean
   readonly messages: boolean
+  /** How long they have been up in ms, undefined for one that is down. */
+  readonly upMs: { readonly directory: number | undefined; readonly messages: number | undefined }
   /** Round trip of the last ping, in ms; undefined where this server does not call, and before the first. */
   readonly rttMs: number | undefined
   /** Why a stream is down, for people. */
@@ -52,6 +56,7 @@ export function renderFederation(status: FederationStatus | undefined, stats: Ga
     origins: origins.map((origin) => ({
       key: toHex(origin.key),
       state: origin.state,
+      via: origin.via && toHex(origin.via),
       msSinceState: Math.round(origin.msSinceState),
       epoch: String(origin.epoch),
       seq: String(origin.seq),

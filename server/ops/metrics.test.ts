@@ -14,13 +14,24 @@ const origin = {
   rows: 3,
   digest: new Uint8Array(32),
   state: 'hidden' as const,
+  via: undefined,
   msSinceState: 15_000.4,
 }
 const federation = {
   realm: 'test',
   key: origin.key,
   origins: [origin],
-  neighbours: [{ key: origin.key, url: undefined, directory: true, messages: false, rttMs: 1, lastError: undefined }],
+  neighbours: [
+    {
+      key: origin.key,
+      url: undefined,
+      directory: true,
+      messages: false,
+      upMs: { directory: 1, messages: undefined },
+      rttMs: 1,
+      lastError: undefined,
+    },
+  ],
 }
 
 test.each([[undefined], [federation]])('metrics are valid Prometheus text with a type for every family', (status) => {

@@ -2,6 +2,7 @@ import { ErrorReason, toHex } from '@mesh/core'
 import { DepartureReason, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
+import { DetourCheck } from './detour-check.ts'
 import { GhostBound } from './ghost-bound.ts'
 import { HopCheck } from './hop-check.ts'
 import type { SentMessage } from './messages.ts'
@@ -21,7 +22,8 @@ import type { World } from './world.ts'
  *  I1  every (origin, epoch, seq) held was published by that origin
  *  I2  a replica's table at seq s equals the origin's at s
  *  I3  (epoch, seq) of an origin never goes back at a replica
- *  I4  no visible row outlives its deletion by more than the ghost bound, and none goes because a stream ended
+ *  I4  no visible row outlives its deletion by more than the ghost bound, and none goes because a stream ended, or
+ *      while a third server reaches its origin
  *  I5  after faults stop, every view equals the union of live origins
  *  I6  JOINED and LEFT alternate per key, revisions rise, and the changes fold to the view, at servers and at clients
  *  I7  DELIVERED implies that the message got to a session of its recipient
@@ -35,6 +37,7 @@ export class Invariants {
   readonly #visible = new WeakMap<SimProcess, VisibleSet>()
   readonly #ghosts: GhostBound
   readonly #hops: HopCheck
+  readonly #detours: DetourCheck
   /** DELIVERED, but the recipient has a session that it does not read at the moment. */
   readonly #doubtful = new Set<SentMessage>()
   readonly #staying = new Set<SimClient>()
@@ -45,6 +48,7 @@ export class Invariants {
     this.#world = world
     this.#ghosts = new GhostBound(world)
     this.#hops = new HopCheck(world)
+    this.#detours = new DetourCheck(world)
   }
 
   /** Code of a process ran, and everything came to rest: takes down what it published. Before anybody is checked. */
@@ -61,6 +65,7 @@ export class Invariants {
   check(process: SimProcess): void {
     this.#replicaOf(process).check()
     this.#visibleOf(process).check()
+    this.#detours.check(process)
     this.#checkBounds(process)
   }
 

@@ -111,6 +111,13 @@ export const FEDERATION_MUTATIONS: readonly SourceMutation[] = [
     within: 400,
   },
   {
+    name: 'a third server is asked only once the stream with the silent one has ended',
+    file: 'server/backplane/federation/replication/relay/relays.ts',
+    from: 'if (outboxes.has(origin) && replica.isEmpty) return',
+    to: 'if (outboxes.has(origin)) return',
+    within: 100,
+  },
+  {
     name: 'a pause is made up for again and again',
     file: 'server/backplane/federation/replication/replica/leased-tables.ts',
     from: `    if (this.#hasGrace) return

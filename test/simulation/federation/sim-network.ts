@@ -51,6 +51,8 @@ export class SimNetwork {
   readonly options: NetworkOptions
   readonly #hosts = new Map<string, Host>()
   readonly #blocked = new Set<string>()
+  /** When something last went wrong between two servers, or will have. */
+  readonly #disturbedMs = new Map<string, number>()
   readonly #connections = new Set<Connection>()
 
   constructor(options: NetworkOptions) {
@@ -75,6 +77,7 @@ export class SimNetwork {
 
   /** Opens or blocks one direction. */
   setPath(from: number, to: number, open: boolean): void {
+    this.#disturb(from, to)
     if (open) this.#blocked.delete(pathName(from, to))
     else this.#blocked.add(pathName(from, to))
     for (const connection of this.#between(from, to)) connection.pathChanged()
@@ -84,19 +87,31 @@ export class SimNetwork {
     return !this.#blocked.has(pathName(from, to))
   }
 
+  /** When something was last wrong between two servers: now, or later, while it is. */
+  disturbedMs(a: number, b: number): number {
+    if (!this.isOpen(a, b) || !this.isOpen(b, a)) return this.options.clock.monotonicMs()
+    return this.#disturbedMs.get(pairName(a, b)) ?? Number.NEGATIVE_INFINITY
+  }
+
   /** Opens every path. */
   heal(): void {
+    for (const path of this.#blocked) {
+      const [from, to] = path.split('>').map(Number) as [number, number]
+      this.#disturb(from, to)
+    }
     this.#blocked.clear()
     for (const connection of [...this.#connections]) connection.pathChanged()
   }
 
   /** Nothing moves between two servers for a while, in either direction; then everything comes at once. */
   stall(a: number, b: number, durationMs: number): void {
+    this.#disturb(a, b, durationMs)
     for (const connection of this.#between(a, b)) connection.stall(durationMs)
   }
 
   /** Breaks the streams between two servers: both learn it, or only one. */
   reset(a: number, b: number, told: 'both' | 'one'): void {
+    this.#disturb(a, b)
     for (const connection of this.#between(a, b)) {
       const [first, second] = this.options.random.uniform() < 0.5 ? [0, 1] : [1, 0]
       connection.ends[first as 0 | 1].fail('reset')
@@ -119,6 +134,12 @@ export class SimNetwork {
     this.#connections.delete(connection)
   }
 
+  #disturb(a: number, b: number, durationMs = 0): void {
+    const untilMs = this.options.clock.monotonicMs() + durationMs
+    const name = pairName(a, b)
+    this.#disturbedMs.set(name, Math.max(untilMs, this.#disturbedMs.get(name) ?? 0))
+  }
+
   #between(a: number, b: number): Connection[] {
     return [...this.#connections].filter((connection) => connection.touches(a) && connection.touches(b))
   }
@@ -127,6 +148,10 @@ export class SimNetwork {
 /** The address of a server. */
 export function urlOf(index: number): string {
   return `mesh+grpc://server-${index}`
+}
+
+function pairName(a: number, b: number): string {
+  return pathName(Math.min(a, b), Math.max(a, b))
 }
 
 function pathName(from: number, to: number): string {

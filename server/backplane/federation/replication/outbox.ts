@@ -55,7 +55,9 @@ export class Outbox {
     this.#cursorOptions = {
       maxRows: Math.min(limits.federationPageRows, recordsPerSecond || Number.POSITIVE_INFINITY),
       maxBytes: Math.min(MAX_FRAME_BYTES, messageBytes - MESSAGE_OVERHEAD_BYTES),
-      snapshotIntervalMs: limits.federationStateMs,
+      snapshotsPerSecond: limits.federationSnapshotsPerSecond,
+      // The other server counts over streams that break and come back, this one for each of them.
+      snapshotsBurst: Math.ceil(limits.federationSnapshotsBurst / 2),
       snapshotId,
       nowMs,
     }

@@ -1,11 +1,13 @@
+import { create } from '@bufbuild/protobuf'
 import { ErrorReason } from '@mesh/core'
-import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { type Frame, FrameSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { MembershipKind } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import {
   peerKey,
   START_WALL_MS,
+  serverBytes,
   serverKey,
   TestNetwork,
   type TestRecord,
@@ -293,7 +295,7 @@ const LIES: readonly [string, (frame: Frame) => void, ErrorReason][] = [
   [
     'one new epoch after the other',
     ({ frame }) => edit(frame, 'originState', (state) => (state.epoch += state.beat)),
-    ErrorReason.EPOCH_STALE,
+    ErrorReason.LIMIT_EXCEEDED,
   ],
 ]
 
@@ -341,6 +343,26 @@ describe('a lying server', () => {
     expect(network.pass(15_000).map(({ reason }) => reason)).toContain(ErrorReason.DIGEST_MISMATCH)
     network.pass(12_000)
     expect(b.shown()).toEqual([])
+  })
+
+  test('is refused when it begins one snapshot after the other, with the limit and the time to wait', () => {
+    const { a, b } = connected(1)
+    const rows = { origin: serverBytes(1), epoch: a.origin(1)?.epoch ?? 0n, toSeq: 1n }
+    const begin = (id: number): void => {
+      const snapshot = { snapshotId: BigInt(id), page: 0, pageCount: 1 }
+      b.replication.up({ server: a.key, ...a.replication.hello(), limits: {} as never })
+      b.replication.receive(a.key, create(FrameSchema, { frame: { case: 'rows', value: { ...rows, snapshot } } }))
+    }
+    // One was taken when they were connected.
+    for (let id = 2; id <= 8; id++) begin(id)
+    expect(() => begin(9)).toThrowError(
+      expect.objectContaining({
+        reason: ErrorReason.LIMIT_EXCEEDED,
+        limit: 'federation_snapshots_per_second',
+        limitValue: 1n,
+        retryAfterMs: 1_000,
+      }),
+    )
   })
 
   test('is refused, and nothing of it shown, when a record that is needed is forged', () => {

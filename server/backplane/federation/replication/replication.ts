@@ -7,6 +7,7 @@ import {
   type OriginState,
   OriginStateSchema,
   type Pull,
+  type Rows,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { SignedStatementSchema } from '@mesh/protocol/mesh/signal/v1/session_pb'
 import { type ByteKey, byteKey, bytesOfKey } from '../../../byte-key.ts'
@@ -130,7 +131,7 @@ export class Replication implements FederationChannel {
       const most = limits.federationMaxServers
       this.#options.effects.refuse(server, limitError('federationMaxServers', most, { value: most + 1 }))
     }
-    this.#relays.up(server)
+    this.#relays.heard(server)
     const held = neighbour.have.find(({ origin }) => byteKey(origin) === this.#self)
     this.#serve(outbox, held?.epoch ?? 0n, held?.seq ?? 0n)
   }
@@ -141,8 +142,7 @@ export class Replication implements FederationChannel {
         this.#receiveState(server, frame.value)
         break
       case 'rows':
-        if (byteKey(frame.value.origin) !== server) this.#relays.receiveRows(server, frame.value)
-        else this.#replicas.get(server)?.receiveRows(frame.value)
+        this.#receiveRows(server, frame.value)
         break
       case 'pull':
         this.#receivePull(server, frame.value)
@@ -190,6 +190,7 @@ export class Replication implements FederationChannel {
     }
     if (this.#pauses.wasPaused(nowMs, this.#nextStateMs)) {
       this.#replicas.grantGrace(limits.federationPauseGraceMs)
+      this.#relays.excuse()
     }
     this.#replicas.tick()
     for (const [server, { dueMs }] of this.#outboxes) if (dueMs <= nowMs) this.#wake(server)
@@ -202,7 +203,7 @@ export class Replication implements FederationChannel {
   get nextDeadlineMs(): number {
     if (this.#forgers.size > 0) return this.#nowMs()
     const outboxesMs = [...this.#outboxes.values()].map(({ dueMs }) => dueMs)
-    return Math.min(this.#nextStateMs, this.#replicas.dueMs, ...outboxesMs)
+    return Math.min(this.#nextStateMs, this.#replicas.dueMs, this.#relays.dueMs, ...outboxesMs)
   }
 
   /** What this server says about itself and what it holds when it opens a stream. */
@@ -236,10 +237,13 @@ export class Replication implements FederationChannel {
       rows,
       digest,
       state: 'live',
+      via: undefined,
       msSinceState: 0,
     } as const
-    const replicas = [...this.#replicas.all.values()].map(({ status }) => status)
-    return [own, ...replicas.filter((status) => status !== undefined)]
+    const replicas = [...this.#replicas.all.values()].flatMap(({ origin, status }) =>
+      status === undefined ? [] : [{ ...status, via: this.#relays.viaOf(origin) }],
+    )
+    return [own, ...replicas]
   }
 
   /** Entries of the own log that are kept. */
@@ -247,11 +251,21 @@ export class Replication implements FederationChannel {
     return this.#own.log.length
   }
 
+  #receiveRows(server: ByteKey, rows: Rows): void {
+    if (byteKey(rows.origin) !== server) {
+      this.#relays.receiveRows(server, rows)
+      return
+    }
+    this.#relays.heard(server)
+    this.#replicas.get(server)?.receiveRows(rows)
+  }
+
   #receiveState(server: ByteKey, state: OriginState): void {
     if (byteKey(state.origin) !== server) {
       this.#relays.receiveState(server, state)
       return
     }
+    this.#relays.heard(server)
     this.#replicas.get(server)?.receiveState(state)
     this.#relays.receiveSigned(server, state)
   }

@@ -44,16 +44,6 @@ export interface NeighboursOptions {
   readonly onRefused?: (error: MeshError) => void
 }
 
-/** Another server as people see it. */
-export interface NeighbourView extends NeighbourStatus {
-  /** How long its streams have been up in ms, undefined for one that is down. */
-  readonly upMs: { readonly directory: number | undefined; readonly messages: number | undefined }
-  /** Round trip of the last ping, in ms, where this server dialled. */
-  readonly rttMs: number | undefined
-  /** Why a stream is down, for people. */
-  readonly lastError: string | undefined
-}
-
 interface Server {
   readonly key: ByteKey
   readonly url: string | undefined
@@ -118,7 +108,7 @@ export class Neighbours {
   }
 
   /** Every server this one knows, for people. */
-  status(): NeighbourView[] {
+  status(): NeighbourStatus[] {
     return [...this.#servers.values()].map(({ key, url, lines }) => {
       const directory = lines.get(Channel.DIRECTORY)
       const messages = lines.get(Channel.MESSAGES)

@@ -19,12 +19,10 @@ export interface CursorOptions extends FrameBounds {
   /** A number that no snapshot of this stream had. */
   readonly snapshotId: () => bigint
   readonly nowMs: () => number
-  /** Time for which one more snapshot may be started. */
-  readonly snapshotIntervalMs: number
+  /** Snapshots that the other server may cause, sustained and at once. */
+  readonly snapshotsPerSecond: number
+  readonly snapshotsBurst: number
 }
-
-/** Snapshots that another server may cause at once; then one for every interval. */
-const SNAPSHOTS_AT_ONCE = 4
 
 type Place =
   | { readonly kind: 'idle' }
@@ -53,10 +51,10 @@ export class Cursor {
   readonly #snapshots: TokenBucket
 
   constructor(options: CursorOptions) {
-    const { snapshotIntervalMs, nowMs } = options
+    const { snapshotsPerSecond, snapshotsBurst, nowMs } = options
     this.#options = options
-    const perSecond = 1_000 / snapshotIntervalMs
-    this.#snapshots = new TokenBucket({ perSecond, burst: SNAPSHOTS_AT_ONCE, clock: { monotonicMs: nowMs } })
+    const clock = { monotonicMs: nowMs }
+    this.#snapshots = new TokenBucket({ perSecond: snapshotsPerSecond, burst: snapshotsBurst, clock })
   }
 
   /** Whether the other server is being brought up to date with more than what the log usually keeps. */

@@ -1,34 +1,53 @@
 import type { ByteKey } from '../../../../byte-key.ts'
 
 export interface RelayRouteOptions {
-  /** How long a server is waited for that was asked and passed nothing on. */
+  /** How long nothing may come of the origin before others are asked for it. */
+  readonly silenceMs: number
+  /** Within which every other server is asked once, so that the one that hears the origin is found in time. */
+  readonly roundMs: number
+  /** Longest time between two that are asked; after the first round, every time. */
   readonly patienceMs: number
   /** How often a server that passes something on is asked to go on. */
   readonly repeatMs: number
 }
 
-/** Which other server is asked for an origin that cannot be heard itself: one at a time, in turn, until one answers. */
+/**
+ * From whom an origin is heard: itself, or else another server that passes it on. Silence decides, not streams: one that
+ * lost its line looks alive for longer than rows may live. Others are asked in turn, until one of them has news.
+ */
 export class RelayRoute {
   readonly #options: RelayRouteOptions
-  /** Since when the origin has no stream with this server. */
-  readonly silentSinceMs: number
   #via: ByteKey | undefined
+  #heardMs: number
+  #lastAsked: ByteKey = ''
   #askedMs = Number.NEGATIVE_INFINITY
-  #answeredMs = Number.NEGATIVE_INFINITY
+  /** How many were asked since something came. */
+  #asked = 0
 
-  constructor(silentSinceMs: number, options: RelayRouteOptions) {
-    this.silentSinceMs = silentSinceMs
+  constructor(nowMs: number, options: RelayRouteOptions) {
+    this.#heardMs = nowMs
     this.#options = options
   }
 
-  /** The server that was asked last. */
+  /** The server that passes the origin on; undefined while that is heard itself, or not at all. */
   get via(): ByteKey | undefined {
     return this.#via
   }
 
-  /** Something came from `via`. */
-  answered(nowMs: number): void {
-    this.#answeredMs = nowMs
+  isSilent(nowMs: number): boolean {
+    return nowMs >= this.#heardMs + this.#options.silenceMs
+  }
+
+  /** News of the origin came: through a server, or from itself. */
+  heard(nowMs: number, via?: ByteKey): void {
+    this.#heardMs = nowMs
+    this.#via = via
+    this.#asked = 0
+  }
+
+  /** This process was paused: what came meanwhile is read before anybody is asked. */
+  excuse(nowMs: number): void {
+    this.#heardMs = Math.max(this.#heardMs, nowMs)
   }
 
   /** Whether what came has a gap that is to be asked for at once; not again before that can have come. */
@@ -38,13 +57,22 @@ export class RelayRoute {
     return true
   }
 
-  /** The server to ask now, if it is time: the same one while it answers, else the next of `servers`. */
+  /** The server to ask now, if it is time: the one that passes the origin on, or in a silence the next of `servers`. */
   ask(servers: readonly ByteKey[], nowMs: number): ByteKey | undefined {
-    const { patienceMs, repeatMs } = this.#options
-    const isAnswering = this.#answeredMs >= this.#askedMs && this.#via !== undefined && servers.includes(this.#via)
-    if (nowMs < this.#askedMs + (isAnswering ? repeatMs : patienceMs)) return undefined
-    if (!isAnswering) this.#via = servers[(servers.indexOf(this.#via ?? '') + 1) % servers.length]
-    if (this.#via !== undefined) this.#askedMs = nowMs
-    return this.#via
+    if (nowMs < this.dueMs(servers.length, nowMs)) return undefined
+    this.#askedMs = nowMs
+    if (!this.isSilent(nowMs)) return this.#via
+    this.#lastAsked = servers[(servers.indexOf(this.#lastAsked) + 1) % servers.length] as ByteKey
+    this.#asked += 1
+    return this.#lastAsked
+  }
+
+  /** When there is somebody to ask, of so many servers. */
+  dueMs(servers: number, nowMs: number): number {
+    const { silenceMs, roundMs, patienceMs, repeatMs } = this.#options
+    if (servers === 0) return Number.POSITIVE_INFINITY
+    const silentMs = this.#heardMs + silenceMs
+    if (nowMs < silentMs) return this.#via === undefined ? silentMs : Math.min(silentMs, this.#askedMs + repeatMs)
+    return this.#askedMs + (this.#asked < servers ? Math.min(patienceMs, roundMs / servers) : patienceMs)
   }
 }

@@ -51,11 +51,6 @@ export class RelayedRows {
     this.#options = options
   }
 
-  /** Whether a snapshot is coming in. */
-  get isBusy(): boolean {
-    return this.#intake !== undefined
-  }
-
   /** What follows is wanted: seq 0 when that is everything. */
   get position(): { epoch: bigint; seq: bigint } {
     const base = this.#base
@@ -64,10 +59,10 @@ export class RelayedRows {
   }
 
   /**
-   * A state that was passed on. Only its signed form counts.
+   * A state that was passed on. Only its signed form counts. Returns whether it is news.
    * @throws MeshError SIGNATURE_INVALID, ORIGIN_FORGED, and what `receiveRows` throws
    */
-  receiveState({ signed }: OriginState): void {
+  receiveState({ signed }: OriginState): boolean {
     const { replica, verify } = this.#options
     const origin = bytesOfKey(replica.origin)
     if (signed === undefined)
@@ -76,9 +71,10 @@ export class RelayedRows {
     const state = fromBinary(OriginStateSchema, signed.statement)
     if (!equalBytes(state.origin, origin))
       throw new MeshError(ErrorReason.ORIGIN_FORGED, 'the state is of another origin')
-    if (!replica.isNews(state)) return
+    if (!replica.isNews(state)) return false
     if (this.#state === undefined || this.#state.epoch < state.epoch) this.#state = state
     this.#confirm()
+    return true
   }
 
   /**

@@ -1,4 +1,5 @@
 import { ErrorReason } from '@mesh/core'
+import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { describe, expect, test } from 'vitest'
 import { serverBytes, TestNetwork, TestServer, TestTime } from '../replication.fixture.ts'
 
@@ -47,6 +48,93 @@ describe('an origin that only a third server reaches', () => {
     expect(network.pass(20_000)).toEqual([])
     expect(b.shown()).toHaveLength(19)
     expect(b.takeKinds()).toEqual(new Array(19).fill('joined'))
+  })
+
+  test('stays, though its stream looks alive and carries nothing for longer than its lease', () => {
+    const { a, b, third, network } = setUp()
+    network.connect(a, b)
+    a.join({ peer: 1 })
+    network.pass(2_000)
+    const isBetween = (from: TestServer, to: TestServer): boolean => from !== third && to !== third
+    network.tamper = (frame, from, to) => (isBetween(from, to) ? undefined : frame)
+    network.pass(4_000)
+    expect(b.origin(1)?.via).toEqual(serverBytes(third.number))
+    a.join({ peer: 2 })
+    network.pass(30_000)
+    a.leave({ peer: 1, seq: 2 })
+    expect(network.pass(1_000)).toEqual([])
+    expect(b.shown()).toEqual([2])
+    expect(b.takeKinds()).toEqual(['joined', 'joined', 'left'])
+    network.tamper = (frame) => frame
+    expect(network.pass(1_100)).toEqual([])
+    expect(b.origin(1)).toMatchObject({ state: 'live', via: undefined, seq: 3n })
+    expect(b.origin(1)?.digest).toEqual(a.origin(1)?.digest)
+  })
+
+  test('is heard itself again at its first word, and is not passed on any more when nobody asks for it', () => {
+    const { a, b, third, network } = setUp()
+    network.connect(a, b)
+    a.join({ peer: 1 })
+    network.pass(1_000)
+    let isCut = true
+    let passedOn = 0
+    network.tamper = (frame, from, to) => {
+      const isOfA = frame.frame.case === 'originState' && frame.frame.value.origin[3] === a.number
+      if (from === third && to === b && isOfA) passedOn += 1
+      return isCut && from === a && to === b ? undefined : frame
+    }
+    network.pass(5_000)
+    expect(b.origin(1)?.via).toBeDefined()
+    isCut = false
+    network.pass(1_100)
+    expect(b.origin(1)?.via).toBeUndefined()
+    network.pass(10_000)
+    passedOn = 0
+    expect(network.pass(5_000)).toEqual([])
+    expect(passedOn).toBe(0)
+  })
+
+  test('is taken from what arrived first, when what it sent itself waited on the way and is older', () => {
+    const { a, b, third, network } = setUp({ federationLogRows: 2 })
+    network.connect(a, b)
+    a.join({ peer: 1 })
+    network.pass(1_000)
+    const late: Frame[] = []
+    network.tamper = (frame, from, to) => {
+      if (from !== a || to !== b) return frame
+      late.push(frame)
+      return undefined
+    }
+    // More than the log holds: both the origin and the third server send a snapshot.
+    network.disconnect(a, b)
+    for (let peer = 2; peer < 8; peer++) a.join({ peer })
+    network.connect(a, b)
+    network.pass(6_000)
+    a.join({ peer: 8 })
+    network.pass(2_000)
+    expect(b.origin(1)).toMatchObject({ seq: 8n, via: serverBytes(third.number) })
+    network.tamper = (frame) => frame
+    expect(late.some(({ frame }) => frame.case === 'rows' && frame.value.snapshot !== undefined)).toBe(true)
+    for (const frame of late) b.replication.receive(a.key, frame)
+    expect(network.pass(2_000)).toEqual([])
+    expect(b.origin(1)).toMatchObject({ state: 'live', seq: 8n, via: undefined })
+    expect(b.shown()).toHaveLength(8)
+    expect(b.takeKinds()).not.toContain('left')
+  })
+
+  test('is found in time through the only one of four others that hears it', () => {
+    const time = new TestTime()
+    const all = [1, 2, 3, 4, 5].map((number) => new TestServer(number, time)) as [TestServer, TestServer, TestServer]
+    const [a, b] = all
+    const network = new TestNetwork(...all)
+    for (const [at, one] of all.entries()) for (const other of all.slice(0, at)) network.connect(one, other)
+    a.join({ peer: 1 })
+    network.pass(2_000)
+    const hearsA = all.at(-1)
+    network.tamper = (frame, from, to) => (from === a && to !== hearsA ? undefined : frame)
+    expect(network.pass(30_000)).toEqual([])
+    expect(b.shown()).toEqual([1])
+    expect(b.takeKinds()).toEqual(['joined'])
   })
 
   test('is hidden when the third server loses it too, and found again after its restart', () => {

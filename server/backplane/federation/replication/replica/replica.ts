@@ -36,10 +36,6 @@ export interface TablePosition {
   readonly table: RowTable
 }
 
-/** Epochs that an origin may go through at once, and one more for every lease. It has one per start. */
-const EPOCHS_AT_ONCE = 8
-/** Snapshots that an origin may start at once, and one more for every state interval. */
-const SNAPSHOTS_AT_ONCE = 8
 /** Times in a row that a table may differ from its origin's digest, each answered with a new snapshot. */
 const MAX_MISMATCHES = 3
 /** Snapshots that may be under way at once: that many times something got lost on the way to the first. */
@@ -64,6 +60,8 @@ export class Replica {
   #intake: SnapshotIntake | undefined
   #epoch = 0n
   #seq = 0n
+  /** What was reached through other servers: what the origin sent itself may have waited on the way, and be older. */
+  #adoptedSeq = 0n
   /** Newest entry that is known to exist, and newest one that a state told of. */
   #head = 0n
   #toldHead = 0n
@@ -89,8 +87,14 @@ export class Replica {
     this.#options = options
     this.#tables = new LeasedTables({ visible, limits, nowMs })
     const clock = { monotonicMs: nowMs }
-    this.#epochs = new TokenBucket({ perSecond: 1_000 / limits.federationLeaseMs, burst: EPOCHS_AT_ONCE, clock })
-    this.#snapshots = new TokenBucket({ perSecond: 1_000 / limits.federationStateMs, burst: SNAPSHOTS_AT_ONCE, clock })
+    const { federationLeaseMs, federationEpochsBurst } = limits
+    const { federationSnapshotsPerSecond, federationSnapshotsBurst } = limits
+    this.#epochs = new TokenBucket({ perSecond: 1_000 / federationLeaseMs, burst: federationEpochsBurst, clock })
+    this.#snapshots = new TokenBucket({
+      perSecond: federationSnapshotsPerSecond,
+      burst: federationSnapshotsBurst,
+      clock,
+    })
   }
 
   get origin(): ByteKey {
@@ -114,7 +118,7 @@ export class Replica {
   }
 
   /** Undefined when no rows are held. */
-  get status(): OriginStatus | undefined {
+  get status(): Omit<OriginStatus, 'via'> | undefined {
     const { table, stage, msSinceHeard } = this.#tables
     if (table === undefined || stage === 'empty') return undefined
     return {
@@ -152,8 +156,8 @@ export class Replica {
 
   /**
    * The origin said how it stands.
-   * @throws MeshError INVALID_ARGUMENT, LIMIT_EXCEEDED (federation_max_lease_ms, federation_max_rows), EPOCH_STALE, LOG_GAP,
-   * DIGEST_MISMATCH, and the reason for which its rows are withheld
+   * @throws MeshError INVALID_ARGUMENT, LIMIT_EXCEEDED (federation_max_lease_ms, federation_max_rows,
+   * federation_epochs_burst), EPOCH_STALE, LOG_GAP, DIGEST_MISMATCH, and the reason for which its rows are withheld
    */
   receiveState(state: OriginState): void {
     checkState(state, this.#options.limits)
@@ -176,8 +180,9 @@ export class Replica {
 
   /**
    * Takes entries of the log, or a page of a snapshot.
-   * @throws MeshError INVALID_ARGUMENT, EPOCH_STALE, LOG_GAP, LIMIT_EXCEEDED federation_max_rows, DIGEST_MISMATCH, the reason
-   * for which a row is refused, and the one for which the origin's rows are withheld
+   * @throws MeshError INVALID_ARGUMENT, EPOCH_STALE, LOG_GAP, LIMIT_EXCEEDED (federation_max_rows,
+   * federation_snapshots_per_second, federation_epochs_burst), DIGEST_MISMATCH, the reason for which a row is refused, and the
+   * one for which the origin's rows are withheld
    */
   receiveRows(rows: Rows): void {
     if (!this.#acceptsEpoch(rows.epoch)) return
@@ -186,9 +191,9 @@ export class Replica {
     this.#settle()
   }
 
-  /** Whether a state is newer than all that counted. */
-  isNews({ epoch, beat }: OriginState): boolean {
-    return epoch > this.#epoch || (epoch === this.#epoch && beat > this.#beat)
+  /** Whether a state is newer than all that counted, and than the rows that are here. */
+  isNews({ epoch, beat, headSeq }: OriginState): boolean {
+    return epoch > this.#epoch || (epoch === this.#epoch && beat > this.#beat && headSeq >= this.#seq)
   }
 
   /** Takes a table that the origin vouched for, though it came through another server. */
@@ -196,13 +201,18 @@ export class Replica {
     if (epoch > this.#epoch) this.#enter(epoch)
     this.#dropIntake()
     this.#swap(table, seq)
+    this.#adoptedSeq = seq
   }
 
   /** Takes the entries that follow, which the origin vouched for. */
   adoptEntries(rows: readonly Row[]): void {
     const { table } = this.#tables
-    if (table !== undefined) this.#apply(table, rows)
+    if (table === undefined || rows.length === 0) return
+    // A snapshot that the origin began to send itself, and that stands still, is of the past now.
+    this.#dropIntake()
+    this.#apply(table, rows)
     this.#head = larger(this.#head, this.#seq)
+    this.#adoptedSeq = this.#seq
   }
 
   /** This process was paused: see `LeasedTables.grantGrace`. */
@@ -263,12 +273,13 @@ export class Replica {
   }
 
   #enter(epoch: bigint): void {
-    if (!this.#epochs.take()) throw new MeshError(ErrorReason.EPOCH_STALE, 'the origin changes its epoch too often')
+    if (!this.#epochs.take()) throw overRate('federationEpochsBurst', this.#epochs, this.#options.limits)
     this.#dropIntake()
     this.#tables.startOver()
     this.#lastSnapshotId = undefined
     this.#epoch = epoch
     this.#seq = 0n
+    this.#adoptedSeq = 0n
     this.#head = 0n
     this.#toldHead = 0n
     this.#beat = -1n
@@ -326,10 +337,17 @@ export class Replica {
     if (this.#intake?.id === page.snapshotId) return this.#intake
     if (page.page > 0 || page.snapshotId === this.#lastSnapshotId) return undefined
     if (this.#awaitedSnapshots === 0) throw invalid('nobody asked for a snapshot')
-    if (!this.#snapshots.take()) throw this.#tooManySnapshots()
-    if (rows.toSeq < this.#seq) throw backwards(`the snapshot is of seq ${rows.toSeq}, and ${this.#seq} was reached`)
+    if (!this.#snapshots.take()) throw overRate('federationSnapshotsPerSecond', this.#snapshots, limits)
+    const isOvertaken = rows.toSeq < this.#adoptedSeq
+    if (rows.toSeq < this.#seq && !isOvertaken) {
+      throw backwards(`the snapshot is of seq ${rows.toSeq}, and ${this.#seq} was reached`)
+    }
     this.#dropIntake()
     this.#awaitedSnapshots -= 1
+    if (isOvertaken) {
+      this.#lastSnapshotId = page.snapshotId
+      return undefined
+    }
     this.#intake = new SnapshotIntake(rows, page, limits.federationMaxRows, () => store.createTable(this.origin))
     return this.#intake
   }
@@ -361,11 +379,6 @@ export class Replica {
       throw new MeshError(ErrorReason.DIGEST_MISMATCH, `its table at seq ${this.#seq} is not the one it tells of`)
     }
     this.#needsSnapshot = true
-  }
-
-  #tooManySnapshots(): MeshError {
-    const retryAfterMs = this.#snapshots.msUntil()
-    return new MeshError(ErrorReason.LIMIT_EXCEEDED, 'snapshots come too fast', { retryAfterMs })
   }
 
   get #nowMs(): number {
@@ -412,6 +425,14 @@ function checkState({ leaseMs, digest, rowCount }: OriginState, limits: ServerLi
   if (leaseMs > federationMaxLeaseMs) throw limitError('federationMaxLeaseMs', federationMaxLeaseMs, { value: leaseMs })
   if (rowCount > BigInt(federationMaxRows))
     throw limitError('federationMaxRows', federationMaxRows, { value: rowCount })
+}
+
+function overRate(
+  name: 'federationEpochsBurst' | 'federationSnapshotsPerSecond',
+  bucket: TokenBucket,
+  limits: ServerLimits,
+): MeshError {
+  return limitError(name, limits[name], { retryAfterMs: Math.max(1, bucket.msUntil()) })
 }
 
 function invalid(what: string): MeshError {
