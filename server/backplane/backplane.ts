@@ -69,6 +69,8 @@ export interface Backplane {
    */
   onLapsed(listener: (departure: Departure) => void): void
   readonly members: MembersView
+  /** Whether memberships of other servers are still on their way here: who is not in `members` may be a member all the same. */
+  readonly isCatchingUp: boolean
   /** The session under which a peer is a member at this server, whatever `members` shows of its other homes. */
   ownSessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined
   /** Hands an envelope to another server that has the recipient; undefined when no server is known to. */

@@ -22,6 +22,10 @@ export class LocalBackplane implements Backplane {
     return this.#directory
   }
 
+  get isCatchingUp(): boolean {
+    return false
+  }
+
   announce(record: VerifiedRecord): RecordResult {
     return this.#publish(this.#directory.announce(record, this.#now()))
   }

@@ -188,6 +188,15 @@ describe('what another server sends', () => {
     expect(receive({ from: keyBytes(1) })).toMatchObject({ reason: ErrorReason.NOT_MEMBER })
   })
 
+  test('is taken from whomever the other server says while its members are on their way here, and refused afterwards', () => {
+    const { receive, elsewhere } = setUp()
+    elsewhere.isCatchingUp = true
+    expect(receive({ from: keyBytes(50) })).toBe('held')
+    expect(receive({ from: keyBytes(50), to: keyBytes(8) })).toBe('absent')
+    elsewhere.isCatchingUp = false
+    expect(receive({ from: keyBytes(50) })).toMatchObject({ reason: ErrorReason.NOT_MEMBER })
+  })
+
   test('is refused as slow when the queue is full, and may come again', () => {
     const { receive, bob } = setUp({ maxStreamQueueBytes: 1_000 })
     const payload = new Uint8Array(400)

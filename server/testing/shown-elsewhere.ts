@@ -22,6 +22,7 @@ export class ShownElsewhere implements Backplane {
   /** What the other server says of an envelope. */
   answer: RemoteDelivery | Promise<RemoteDelivery> = 'delivered'
   taker: EnvelopeTaker | undefined
+  isCatchingUp = false
   readonly #own: Backplane
   readonly #elsewhere = new Map<string, VerifiedRecord>()
   readonly #watchers = new Set<(change: TopicChange) => void>()

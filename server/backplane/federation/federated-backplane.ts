@@ -108,6 +108,10 @@ export class FederatedBackplane implements Backplane {
     return this.#replication.members
   }
 
+  get isCatchingUp(): boolean {
+    return this.#replication.isCatchingUp
+  }
+
   announce(record: VerifiedRecord): RecordResult {
     const refusal = this.#replication.refusalOf(record)
     if (refusal !== undefined) return this.#seen(record, { revision: 0n, change: undefined, refusal })

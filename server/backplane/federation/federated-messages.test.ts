@@ -1,6 +1,8 @@
-import { ErrorReason, type SigningKey } from '@mesh/core'
+import { ErrorReason, generateSigningKey, type SigningKey } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { byteKey } from '../../byte-key.ts'
+import { keyBytes } from '../../testing/records.ts'
 import { PeerAt, Realm, urlOf } from './realm.fixture.ts'
 import { promptKey } from './trunk/trunk.fixture.ts'
 
@@ -62,6 +64,25 @@ describe('a message to a peer at another server', () => {
     await clock.advance(5_000)
     const sent = here.send(bob, 1)
     await clock.advance(100)
+    expect(sent.status).toBe(OutcomeStatus.DELIVERED)
+    expect(there.messages()).toEqual([1])
+  })
+
+  test('is delivered by a server that started again, empty, before the snapshot with its sender is there', async () => {
+    // A page per row and few at once: the snapshot of 200 rows takes half a second.
+    realm = await Realm.of(2, { federationPageRows: 1, federationCreditFrames: 2 })
+    for (let peer = 0; peer < 200; peer++) await new PeerAt(realm, 0, await generateSigningKey(), order(1)).join()
+    const here = await new PeerAt(realm, 0, alice, order(1)).listen().join()
+    await realm.clock.advance(5_000)
+    realm.network.crash(urlOf(1))
+    realm.start(1)
+    const there = await new PeerAt(realm, 1, bob, order(1)).listen().join()
+    await realm.clock.advance(200)
+    const sent = here.send(bob, 1)
+    await realm.clock.advance(25)
+    expect(
+      realm.servers[1]?.backplane.members.sessionOf(byteKey(keyBytes(1)), byteKey(alice.publicKey)),
+    ).toBeUndefined()
     expect(sent.status).toBe(OutcomeStatus.DELIVERED)
     expect(there.messages()).toEqual([1])
   })

@@ -14,6 +14,7 @@ import {
   TestServer,
   TestTime,
   testRecord,
+  testSignature,
   topicKey,
 } from './replication.fixture.ts'
 
@@ -48,6 +49,25 @@ describe('replication', () => {
     expect(b.takeKinds()).toEqual(['joined', 'updated', 'left'])
     expect(b.shown()).toEqual([2])
     expect(b.origin(1)?.digest).toEqual(a.origin(1)?.digest)
+  })
+
+  test('is catching up until it holds what the others told of, and waits a lease for those that are silent', () => {
+    const { a, b, network } = connected(3, { federationPageRows: 1 })
+    // Servers 3 to 5 may be there.
+    expect(b.replication.isCatchingUp).toBe(true)
+    network.pass(10_000)
+    expect(b.replication.isCatchingUp).toBe(false)
+    network.tamper = (frame) => (frame.frame.case === 'rows' ? undefined : frame)
+    a.join({ peer: 4 })
+    network.pass(1_100)
+    expect(b.replication.isCatchingUp).toBe(true)
+    network.tamper = (frame) => frame
+    network.pass(5_000)
+    expect(b.replication.isCatchingUp).toBe(false)
+    expect(b.shown()).toEqual([1, 2, 3, 4])
+    network.disconnect(a, b)
+    network.pass(30_000)
+    expect(b.replication.isCatchingUp).toBe(false)
   })
 
   test('keeps rows alive by states, hides them when the lease ends, and shows them again without sending one', () => {
@@ -288,6 +308,11 @@ const LIES: readonly [string, (frame: Frame) => void, ErrorReason][] = [
     ErrorReason.LIMIT_EXCEEDED,
   ],
   [
+    'a state with a signature that is not its own',
+    ({ frame }) => edit(frame, 'originState', ({ signed }) => signed && Object.assign(signed, { signature: FORGED })),
+    ErrorReason.SIGNATURE_INVALID,
+  ],
+  [
     'an epoch of the next century',
     ({ frame }) => edit(frame, 'originState', (state) => (state.epoch = 2n ** 63n)),
     ErrorReason.EPOCH_STALE,
@@ -298,6 +323,8 @@ const LIES: readonly [string, (frame: Frame) => void, ErrorReason][] = [
     ErrorReason.LIMIT_EXCEEDED,
   ],
 ]
+
+const FORGED = testSignature(9)
 
 type FrameOf<C extends string> = Extract<Frame['frame'], { case: C }>['value']
 

@@ -225,6 +225,11 @@ export class Replication implements FederationChannel {
     return this.#visible.revision
   }
 
+  /** Whether rows of others are on their way, or have to be expected: always after the start, until the others were heard. */
+  get isCatchingUp(): boolean {
+    return [...this.#replicas.all.values()].some(({ isCatchingUp }) => isCatchingUp)
+  }
+
   /** Every origin with rows, the own one first. */
   origins(): OriginStatus[] {
     const { self } = this.#options

@@ -117,6 +117,12 @@ export class Replica {
     return this.#tables.stage === 'empty'
   }
 
+  /** Whether the origin has more than what is held of it, as far as is known. One that is silent is waited for as long as a lease. */
+  get isCatchingUp(): boolean {
+    const { federationLeaseMs } = this.#options.limits
+    return (this.#isBehind || this.#needsSnapshot) && this.#tables.msSinceHeard < federationLeaseMs
+  }
+
   /** Undefined when no rows are held. */
   get status(): Omit<OriginStatus, 'via'> | undefined {
     const { table, stage, msSinceHeard } = this.#tables
