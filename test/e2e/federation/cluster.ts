@@ -20,6 +20,8 @@ export interface OriginView {
   readonly rows: number
   readonly digest: string
   readonly state: 'live' | 'hidden'
+  /** Key of the server that passes it on, while it is not heard itself. */
+  readonly via?: string
 }
 
 /** What /federation of a server answers. */
@@ -151,7 +153,7 @@ export class Cluster {
     return found
   }
 
-  /** Waits until the given servers (default: all) hold the same of each other, all streams up; resolves with the time it took. */
+  /** Waits until the given servers (default: all) hear each other and hold the same, all streams up; resolves with the time it took. */
   async converged(among: readonly ClusterServer[] = this.servers, limitMs = 30_000): Promise<number> {
     const startedMs = performance.now()
     let last: unknown
@@ -171,18 +173,28 @@ export class Cluster {
     throw new Error(`the servers did not converge within ${limitMs} ms: ${String(last)}\n${logs}`)
   }
 
-  /** Resolves when a server has given a stream to another one up, or has both again; with the time it took. */
-  async connection(from: number, to: number, wanted: 'lost' | 'up', limitMs = 30_000): Promise<number> {
-    const startedMs = performance.now()
-    for (;;) {
-      const { neighbours } = await this.server(from).view()
+  /** Resolves when a server has given up a stream to another one; with the time it took. */
+  async lost(from: number, to: number): Promise<number> {
+    return this.#until(from, `it lost server ${to}`, ({ neighbours }) => {
       const neighbour = neighbours.find(({ key }) => key === this.server(to).key)
-      if ((neighbour?.directory === true && neighbour.messages) === (wanted === 'up'))
-        return performance.now() - startedMs
-      if (performance.now() - startedMs > limitMs)
-        throw new Error(`from ${from} to ${to} not ${wanted} in ${limitMs} ms`)
+      return neighbour?.directory !== true || !neighbour.messages
+    })
+  }
+
+  /** Resolves when a server hears of another one through a third; with the time it took. */
+  async detour(from: number, to: number): Promise<number> {
+    return this.#until(from, `it hears server ${to} through another one`, ({ origins }) =>
+      origins.some(({ key, via }) => key === this.server(to).key && via !== undefined),
+    )
+  }
+
+  async #until(at: number, what: string, isSo: (view: FederationView) => boolean, limitMs = 30_000): Promise<number> {
+    const startedMs = performance.now()
+    while (!isSo(await this.server(at).view())) {
+      if (performance.now() - startedMs > limitMs) throw new Error(`server ${at}: not within ${limitMs} ms: ${what}`)
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
+    return performance.now() - startedMs
   }
 
   /** Idempotent. */
@@ -216,6 +228,7 @@ function differenceOf(views: readonly FederationView[], servers: readonly Cluste
       const replica = view.origins.find((origin) => origin.key === key)
       if (truth === undefined || replica === undefined) return `${name}: nothing yet`
       if (replica.state !== 'live') return `${name}: ${replica.state}`
+      if (replica.via !== undefined) return `${name}: heard through another one`
       for (const field of ['epoch', 'seq', 'rows', 'digest'] as const) {
         if (replica[field] !== truth[field]) return `${name}: ${field} is ${replica[field]}, not ${truth[field]}`
       }

@@ -20,6 +20,8 @@ const INTERVAL_MS = 200
 /** A message is offered for 30 s at most. */
 const SETTLE_MS = 35_000
 const POLL_MS = 50
+/** Longest wait for everybody to hear of somebody. */
+const HEARD_MS = 10_000
 
 /** Peers spread over the servers of a cluster that talk without a pause, each to any other of its kind. */
 export class Crowd {
@@ -31,6 +33,8 @@ export class Crowd {
   readonly links: Ledger
   readonly #home: ReadonlyMap<string, number>
   readonly #intervalMs: number
+  readonly #start: (name: string, server: number) => Promise<SignalPeer>
+  readonly #guests: SignalPeer[] = []
   readonly #talking = new Map<SignalPeer | SdkPeer, NodeJS.Timeout>()
   readonly #gone = new Set<SignalPeer | SdkPeer>()
 
@@ -38,6 +42,7 @@ export class Crowd {
     parts: Pick<Crowd, 'signalPeers' | 'sdkPeers' | 'signals' | 'links'>,
     home: ReadonlyMap<string, number>,
     intervalMs: number,
+    start: (name: string, server: number) => Promise<SignalPeer>,
   ) {
     this.signalPeers = parts.signalPeers
     this.sdkPeers = parts.sdkPeers
@@ -45,6 +50,7 @@ export class Crowd {
     this.links = parts.links
     this.#home = home
     this.#intervalMs = intervalMs
+    this.#start = start
   }
 
   /** Resolves when every peer sees every other of its kind. */
@@ -74,13 +80,15 @@ export class Crowd {
           }),
         ),
       )
-    const signalPeers = await each(signalPeersPerServer, 'signal', (name, origins) =>
-      SignalPeer.start({ name, origins, topic, ledger: signals, names }),
-    )
+    const startSignalPeer = (name: string, origins: string[]): Promise<SignalPeer> =>
+      SignalPeer.start({ name, origins, topic, ledger: signals, names })
+    const signalPeers = await each(signalPeersPerServer, 'signal', startSignalPeer)
     const sdkPeers = await each(sdkPeersPerServer, 'sdk', (name, servers) =>
       SdkPeer.start({ name, servers, party, ledger: links, names }),
     )
-    const crowd = new Crowd({ signalPeers, sdkPeers, signals, links }, home, intervalMs)
+    const start = (name: string, server: number): Promise<SignalPeer> =>
+      startSignalPeer(name, [cluster.server(server).origin])
+    const crowd = new Crowd({ signalPeers, sdkPeers, signals, links }, home, intervalMs, start)
     await crowd.complete()
     return crowd
   }
@@ -113,6 +121,19 @@ export class Crowd {
     }
   }
 
+  /** Somebody comes to a server, says nothing, and goes: how long it took until all signal peers of another server had heard of each. */
+  async visit(server: number, other: number): Promise<{ joinedMs: number; leftMs: number }> {
+    const name = `guest${this.#guests.length}@${server}`
+    const observers = this.signalPeers.map((peer) => peer.name).filter((peer) => this.homeOf(peer) === other)
+    const cameAtMs = performance.now()
+    const guest = await this.#start(name, server)
+    this.#guests.push(guest)
+    const joinedMs = await latest(() => this.signals.arrivalMs(name, observers, cameAtMs))
+    await guest.leave()
+    const leftMs = await latest(() => this.signals.ghostMs(name, observers))
+    return { joinedMs, leftMs }
+  }
+
   /** Everybody begins to talk, at different moments. */
   talk(): void {
     for (const peer of this.signalPeers) this.#talk(peer, this.signalPeers)
@@ -142,7 +163,7 @@ export class Crowd {
 
   async close(): Promise<void> {
     for (const peer of [...this.#talking.keys()]) this.#hush(peer)
-    await Promise.all([...this.signalPeers, ...this.sdkPeers].map((peer) => peer.close()))
+    await Promise.all([...this.signalPeers, ...this.sdkPeers, ...this.#guests].map((peer) => peer.close()))
   }
 
   #present<P extends SignalPeer | SdkPeer>(peers: readonly P[]): P[] {
@@ -163,6 +184,15 @@ export class Crowd {
     }
     this.#talking.set(peer, setTimeout(next, this.#intervalMs * Math.random()))
   }
+}
+
+/** The largest of some times, once all of them are there; infinity when they do not come. */
+async function latest(times: () => readonly number[]): Promise<number> {
+  const startedMs = performance.now()
+  while (!times().every(Number.isFinite) && performance.now() - startedMs < HEARD_MS) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+  }
+  return Math.max(...times())
 }
 
 function missingOf(

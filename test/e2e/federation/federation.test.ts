@@ -20,14 +20,18 @@ const SERVERS = 3
 
 /** How long things take: in the lane what operators get, else about half of it. */
 const TIMES = LANE
-  ? { leaseMs: 10_000, stateMs: 1_000, graceMs: 2_000, cutMs: 7_000, stopMs: 8_000, calmMs: 5_000, drainMs: 5_000 }
-  : { leaseMs: 6_000, stateMs: 500, graceMs: 1_000, cutMs: 5_000, stopMs: 4_000, calmMs: 1_000, drainMs: 1_000 }
+  ? { leaseMs: 10_000, stateMs: 1_000, graceMs: 2_000, cutMs: 35_000, stopMs: 8_000, calmMs: 5_000, drainMs: 5_000 }
+  : { leaseMs: 6_000, stateMs: 500, graceMs: 1_000, cutMs: 14_000, stopMs: 4_000, calmMs: 1_000, drainMs: 1_000 }
 /** Longest time a server's silence may go unnoticed; see "ghost bound" in docs/federation.md. */
 const GHOST_BOUND_MS = TIMES.leaseMs + TIMES.stateMs
 /** A connection is given up when nothing came for two and a half pings (federation_ping_ms, 2 s). */
 const PINGS_MS = 5_000
 /** The first message that gets no receipt (federation_receipt_ms, 2 s) goes through the third server, and the others too. */
 const DETOUR_MS = 2_500
+/** Two missed states, the look at the next one, and the answer of the third server. */
+const ROWS_DETOUR_MS = 3.5 * TIMES.stateMs
+/** What is passed on counts with the next state that its origin signs. */
+const ROWS_DELAY_MS = 1.5 * TIMES.stateMs
 /** What a busy machine may add to any of them. */
 const SLACK_MS = 1_500
 const STORM_ROWS = 5_000
@@ -106,8 +110,16 @@ describe(`three servers ${missing === undefined ? 'in network namespaces' : 'on 
     const crowd = await start(CALM_CROWD)
     const cutAtMs = performance.now()
     await cluster.network.cut(0, 1)
-    const noticedMs = await cluster.connection(0, 1, 'lost')
-    times.add('line between two servers cut: noticed', noticedMs, `< ${PINGS_MS / 1_000} s`)
+    const detourMs = await cluster.detour(0, 1)
+    await cluster.lost(0, 1)
+    times.add('line between two servers cut: noticed', performance.now() - cutAtMs, `< ${PINGS_MS / 1_000} s`)
+    times.add('… their rows come through the third after', detourMs, `< ${ROWS_DETOUR_MS / 1_000} s`)
+    await pause(cutAtMs + GHOST_BOUND_MS + SLACK_MS - performance.now())
+    const visits = [await crowd.visit(0, 1), await crowd.visit(1, 0)]
+    const joinedMs = Math.max(...visits.map((visit) => visit.joinedMs))
+    const leftMs = Math.max(...visits.map((visit) => visit.leftMs))
+    times.add('… a peer joins at one of them: seen at the other after', joinedMs, `< ${ROWS_DELAY_MS / 1_000} s`)
+    times.add('… and leaves: gone at the other after', leftMs, `< ${ROWS_DELAY_MS / 1_000} s`)
     await pause(cutAtMs + TIMES.cutMs - performance.now())
     await cluster.network.heal(0, 1)
     const healedAtMs = performance.now()
@@ -117,6 +129,8 @@ describe(`three servers ${missing === undefined ? 'in network namespaces' : 'on 
     await pause(TIMES.calmMs)
     await expectKept(crowd)
     expect(silenceMs).toBeLessThan(DETOUR_MS + SLACK_MS)
+    expect(detourMs).toBeLessThan(ROWS_DETOUR_MS + SLACK_MS)
+    expect(Math.max(joinedMs, leftMs)).toBeLessThan(ROWS_DELAY_MS + SLACK_MS)
   })
 
   test.runIf(LANE)(

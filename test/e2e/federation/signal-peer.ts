@@ -102,14 +102,13 @@ export class SignalPeer {
     this.#options.ledger.gone(this.name, performance.now())
     const seat = this.#seat
     await seat?.client.closeSession({}, seat.auth).catch(() => undefined)
-    await this.vanish()
+    await this.close()
   }
 
   /** Is gone without a word. */
   async vanish(): Promise<void> {
     this.#options.ledger.gone(this.name, performance.now())
-    this.#lifetime.abort()
-    await this.#running
+    await this.close()
   }
 
   /** Stops, when nothing is judged any more. */
