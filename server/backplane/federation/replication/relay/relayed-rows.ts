@@ -78,13 +78,14 @@ export class RelayedRows {
   }
 
   /**
-   * Rows that were passed on. Returns whether they follow what is here; otherwise a Pull is needed.
+   * Rows that were passed on. Returns whether they are of use: they follow what is here, or are the snapshot that is wanted.
+   * Otherwise a Pull is needed.
    * @throws MeshError INVALID_ARGUMENT, DIGEST_MISMATCH, LIMIT_EXCEEDED federation_max_rows, and what `checkRow` throws
    */
   receiveRows(rows: Rows): boolean {
     const isNext = rows.snapshot === undefined ? this.#addEntries(rows) : this.#addPage(rows, rows.snapshot)
     if (isNext) this.#confirm()
-    return isNext && !this.#needsSnapshot
+    return isNext && (!this.#needsSnapshot || this.#intake !== undefined)
   }
 
   /** Forgets what nobody vouched for: the origin can be heard itself, or through another server. */

@@ -161,7 +161,6 @@ export class Relays {
     const others = [...outboxes.keys()].filter((server) => server !== origin)
     const server = relay.route.ask(others, nowMs())
     if (server !== undefined) {
-      // What one server began another does not go on with.
       if (server !== relay.route.via) relay.rows.clear()
       this.#pull(origin, server, relay)
     }
@@ -196,7 +195,10 @@ export class Relays {
     }
     const relay = this.#relays.get(origin)
     if (relay === undefined || relay.route.via === server) return relay
-    return relay.route.isSilent(nowMs()) ? relay : undefined
+    if (!relay.route.isSilent(nowMs())) return undefined
+    // What one server began another does not go on with.
+    relay.rows.clear()
+    return relay
   }
 
   #heardThrough(server: ByteKey, origin: ByteKey, { route }: Relay): void {
