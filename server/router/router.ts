@@ -90,7 +90,9 @@ export class Router implements EnvelopeTaker {
     const fate = sessions.sentIdsOf(from).fateOf(idKey)
     if (fate === 'delivered' || fate === 'held') return fate
     if (backplane.ownSessionOf(topicKey, to) === undefined) return 'absent'
-    if (!this.#mayBeMember(topicKey, from)) return notMember()
+    const isKnown = backplane.members.sessionOf(topicKey, from) !== undefined || this.#leftRecently(topicKey, from)
+    // Until it knows all members itself, it takes the word of a server that could show a peer of its own as one.
+    if (!isKnown && !backplane.isCatchingUp) return notMember()
     return this.#arrive({ ...envelope, ttlMs: Math.min(envelope.ttlMs, limits.maxHoldMs) })
   }
 
@@ -182,15 +184,6 @@ export class Router implements EnvelopeTaker {
     const { backplane, clock, limits } = this.#options
     const departedMs = backplane.members.departedAtMs(topicKey, peer)
     return departedMs !== undefined && clock.monotonicMs() - departedMs <= limits.maxHoldMs
-  }
-
-  /**
-   * Whether the sender of what another server passes on counts as a member. That server's word is good while this one does not
-   * know all members itself, as after its start: it could show a peer of its own as one, and recipients verify what they get.
-   */
-  #mayBeMember(topicKey: ByteKey, peer: ByteKey): boolean {
-    const { members, isCatchingUp } = this.#options.backplane
-    return members.sessionOf(topicKey, peer) !== undefined || isCatchingUp || this.#leftRecently(topicKey, peer)
   }
 
   /** Puts an envelope into the queue of its recipient's session here, or holds it for the one that is about to join. */
