@@ -1,6 +1,10 @@
 import type { SigningKey } from '@mesh/core'
 import { FederatedBackplane } from './backplane/federation/federated-backplane.ts'
-import { ReplicateTrunk, type ServeReplicate } from './backplane/federation/trunk/replicate-trunk.ts'
+import {
+  type AcceptReplicate,
+  ReplicateTrunk,
+  type ServeReplicate,
+} from './backplane/federation/trunk/replicate-trunk.ts'
 import type { MemoryDirectory } from './directory/memory-directory.ts'
 import type { FederationStatus } from './ops/federation-status.ts'
 import type { Metrics } from './ops/metrics.ts'
@@ -11,6 +15,8 @@ import { nodeVerify } from './session/node-verify.ts'
 export interface Federation {
   /** Made once, by the domain, over the directory of the server's own peers. */
   readonly createBackplane: (directory: MemoryDirectory) => FederatedBackplane
+  /** Takes the calls of other servers: in the fast lane, and in the full one. */
+  readonly accept: AcceptReplicate
   readonly serve: ServeReplicate
   /** Calls the other servers. */
   start(): void
@@ -44,6 +50,7 @@ export function createFederation(options: ResolvedOptions, key: SigningKey, metr
       })
       return backplane
     },
+    accept: trunk.accept,
     serve: trunk.serve,
     start: () => backplane?.start(),
     status: () => backplane?.status(),

@@ -17,6 +17,7 @@ import { type Gauges, METRICS_TYPE, Metrics } from './ops/metrics.ts'
 import type { ResolvedOptions } from './options.ts'
 import { connectLane } from './rpc/connect-lane.ts'
 import { fastLane } from './rpc/fast-lane/fast-lane.ts'
+import { replicateLane } from './rpc/fast-lane/replicate-lane.ts'
 import { federationService } from './rpc/federation-service.ts'
 import { healthService } from './rpc/health-service.ts'
 import { errorMapping } from './rpc/interceptors.ts'
@@ -177,13 +178,21 @@ export class RunningServer {
     return frontDoor({
       policy,
       guard: this.#listener.guard,
-      lanes: [fastLane(this.#core), this.#fullLane()],
+      lanes: this.#lanes(),
       pages: serveMetrics ? this.#operatorPages() : new Map(),
       maxHeaderBytes: this.#options.limits.http2MaxHeaderBytes,
       trustedProxies,
       fallback: fallback && guarded(fallback, this.#options.log),
       onRefused: (why) => this.#metrics.rejectedRequests.add(why),
     })
+  }
+
+  /** Quick ones first. */
+  #lanes(): CallLane[] {
+    const core = this.#core
+    const full = this.#fullLane()
+    if (this.#federation === undefined) return [fastLane(core), full]
+    return [fastLane(core), replicateLane({ core, accept: this.#federation.accept }), full]
   }
 
   #fullLane(): CallLane {

@@ -119,7 +119,7 @@ export const DEFAULT_SERVER_LIMITS: ServerLimits = {
   federationCreditFrames: 256,
   federationHandshakeMs: 10_000,
   federationPingMs: 2_000,
-  federationFlushMs: 5,
+  federationFlushMs: 1,
   federationReceiptMs: 2_000,
   // 5 s of envelopes at the sustained rate of 2,000 a second.
   federationMaxAttempts: 10_000,

@@ -9,21 +9,27 @@ export class UnusualMessage extends Error {
   override readonly name = 'UnusualMessage'
 }
 
-/** Reads the fields of one protobuf message in place, without decoding what it is not asked for. */
+/** Reads the fields of one protobuf message in place, without decoding what it is not asked for. It may be a part of `bytes`. */
 export class ProtoReader {
   readonly #bytes: Uint8Array
   readonly #end: number
-  #at = 0
+  #at: number
   /** Number of the current field. */
   field = 0
   /** Wire type of the current field. */
   wireType = 0
-  /** Where the value that `span` passed over starts in the message. */
+  /** Where the value that `span` passed over starts in `bytes`. */
   valueAt = 0
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, start = 0, end = bytes.byteLength) {
     this.#bytes = bytes
-    this.#end = bytes.byteLength
+    this.#at = start
+    this.#end = end
+  }
+
+  /** Whether nothing follows. */
+  get isAtEnd(): boolean {
+    return this.#at >= this.#end
   }
 
   /** Moves to the next field: `field` and `wireType` say which. False at the end. */
@@ -65,10 +71,16 @@ export class ProtoReader {
     return fail()
   }
 
-  /** A length-delimited field as a view of the message. */
+  /** A length-delimited field, as a view. */
   bytes(): Uint8Array {
     const length = this.span()
     return this.#bytes.subarray(this.valueAt, this.valueAt + length)
+  }
+
+  /** A reader of a length-delimited field that is a message itself. */
+  message(): ProtoReader {
+    const length = this.span()
+    return new ProtoReader(this.#bytes, this.valueAt, this.valueAt + length)
   }
 
   /** Passes over a length-delimited field and returns its length; `valueAt` says where it starts. */

@@ -3,11 +3,15 @@ import { isHttp2, type NodeRequest, pathOf } from '../../http/request.ts'
 /** How the messages of a call are framed, and how it ends. */
 export type Framing = 'grpc' | 'grpc-web' | 'connect-stream' | 'connect-unary'
 
-/** A call that the fast lane can serve. */
-export interface PlainCall {
-  readonly rpc: 'SendMessage' | 'Subscribe' | 'Exchange'
+/** How a call travels in its plain form. */
+export interface PlainForm {
   readonly framing: Framing
   readonly contentType: string
+}
+
+/** A call that the fast lane can serve. */
+export interface PlainCall extends PlainForm {
+  readonly rpc: 'SendMessage' | 'Subscribe' | 'Exchange'
 }
 
 const HOT_CALLS: ReadonlyMap<string, PlainCall['rpc']> = new Map([
@@ -15,6 +19,8 @@ const HOT_CALLS: ReadonlyMap<string, PlainCall['rpc']> = new Map([
   ['/mesh.signal.v1.SignalService/Subscribe', 'Subscribe'],
   ['/mesh.signal.v1.SignalService/Exchange', 'Exchange'],
 ])
+
+const REPLICATE = '/mesh.federation.v1.FederationService/Replicate'
 
 /** Binary content types by framing. The response repeats the request's type, as Connect's handlers do. */
 const FRAMINGS: ReadonlyMap<string, Framing> = new Map([
@@ -36,15 +42,26 @@ const ENCODINGS = ['grpc-encoding', 'connect-content-encoding', 'content-encodin
  */
 export function plainCall(request: NodeRequest): PlainCall | undefined {
   const rpc = HOT_CALLS.get(pathOf(request))
-  if (rpc === undefined || request.method !== 'POST') return undefined
-  const { headers } = request
+  const form = rpc === undefined ? undefined : plainForm(request)
+  if (rpc === undefined || form === undefined || !fits(rpc, form.framing, isHttp2(request))) return undefined
+  return { rpc, ...form }
+}
+
+/** The same for Replicate, of which only gRPC is plain. */
+export function plainReplicate(request: NodeRequest): PlainForm | undefined {
+  if (pathOf(request) !== REPLICATE || !isHttp2(request)) return undefined
+  const form = plainForm(request)
+  return form?.framing === 'grpc' ? form : undefined
+}
+
+function plainForm({ method, headers }: NodeRequest): PlainForm | undefined {
   const contentType = headers['content-type'] ?? ''
   const framing = FRAMINGS.get(contentType)
-  if (framing === undefined || !fits(rpc, framing, isHttp2(request))) return undefined
+  if (framing === undefined || method !== 'POST') return undefined
   if (DEADLINES.some((name) => headers[name] !== undefined)) return undefined
   if (ENCODINGS.some((name) => (headers[name] ?? 'identity') !== 'identity')) return undefined
   if ((headers['connect-protocol-version'] ?? '1') !== '1') return undefined
-  return { rpc, framing, contentType }
+  return { framing, contentType }
 }
 
 function fits(rpc: PlainCall['rpc'], framing: Framing, http2: boolean): boolean {

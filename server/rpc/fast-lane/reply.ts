@@ -12,18 +12,18 @@ import {
 import { setTrailerStatus } from '@connectrpc/connect/protocol-grpc'
 import { trailerFlag, trailerSerialize } from '@connectrpc/connect/protocol-grpc-web'
 import type { NodeResponse } from '../../http/request.ts'
-import type { PlainCall } from './plain-call.ts'
+import type { PlainForm } from './plain-call.ts'
 import { frame } from './responses.ts'
 
 /** The response of one call: its head, its messages, and its end in the way its protocol wants it. */
 export class Reply {
   readonly #response: NodeResponse
-  readonly #call: PlainCall
+  readonly #call: PlainForm
   #started = false
   #ended = false
   #closed = false
 
-  constructor(response: NodeResponse, call: PlainCall) {
+  constructor(response: NodeResponse, call: PlainForm) {
     this.#response = response
     this.#call = call
     response.once('close', () => {
@@ -36,12 +36,12 @@ export class Reply {
     return this.#ended || this.#closed
   }
 
-  /** Writes framed messages. False when the caller should wait for 'drain'. */
-  write(frames: Uint8Array): boolean {
+  /** Writes framed messages, and calls `done` when the transport took them. False when the caller should wait for 'drain'. */
+  write(frames: Uint8Array, done?: () => void): boolean {
     if (this.isOver) return true
     this.#start(200, this.#call.contentType)
     // One overload of write per HTTP version; the arguments are the same.
-    return (this.#response as ServerResponse).write(frames)
+    return (this.#response as ServerResponse).write(frames, done)
   }
 
   /** Ends a unary call with its only message. */

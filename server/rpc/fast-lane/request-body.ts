@@ -1,7 +1,7 @@
 import { ErrorReason, MeshError, type Timer } from '@mesh/core'
 import { BodyMeter, bodyTooLate, type MeterOptions } from '../../http/metered-body.ts'
 import type { NodeRequest } from '../../http/request.ts'
-import { FRAME_PREFIX_BYTES } from './responses.ts'
+import { MessageSplitter } from '../../wire/message-splitter.ts'
 
 export interface BodyListener {
   /** One message of the request. May throw: the error goes to `onFailure`. */
@@ -18,8 +18,9 @@ export class RequestBody {
   readonly #options: MeterOptions
   readonly #listener: BodyListener
   readonly #meter: BodyMeter
-  #pending: Uint8Array[] = []
-  #pendingBytes = 0
+  readonly #splitter = new MessageSplitter()
+  /** The chunks of a body that is one message. */
+  #whole: Uint8Array[] = []
   #timer: Timer | undefined
   #stopped = false
 
@@ -53,7 +54,8 @@ export class RequestBody {
     if (this.#stopped) return
     this.#stopped = true
     this.#timer?.cancel()
-    this.#pending = []
+    this.#splitter.clear()
+    this.#whole = []
     this.#request.off('data', this.#onData)
     this.#request.off('end', this.#onEnd)
     this.#request.resume()
@@ -62,42 +64,29 @@ export class RequestBody {
   readonly #onData = (chunk: Uint8Array): void => {
     this.#guarded(() => {
       this.#meter.count(chunk)
-      this.#pending.push(chunk)
-      this.#pendingBytes += chunk.byteLength
-      if (this.#options.framed) this.#emitFrames()
+      if (this.#options.framed) this.#emitFrames(chunk)
+      else this.#whole.push(chunk)
       this.#watchDeadline()
     })
   }
 
   readonly #onEnd = (): void => {
     this.#guarded(() => {
-      if (!this.#options.framed) this.#listener.onMessage(this.#joined())
-      else if (this.#pendingBytes > 0) throw cutOff()
+      if (!this.#options.framed) this.#listener.onMessage(wholeOf(this.#whole))
+      else if (this.#splitter.pendingBytes > 0) throw cutOff()
       this.stop()
       this.#listener.onEnd()
     })
   }
 
-  #emitFrames(): void {
-    while (this.#pendingBytes >= FRAME_PREFIX_BYTES && !this.#stopped) {
-      const bytes = this.#joined()
-      const length = Buffer.from(bytes.buffer, bytes.byteOffset, FRAME_PREFIX_BYTES).readUInt32BE(1)
-      const end = FRAME_PREFIX_BYTES + length
-      if (bytes.byteLength < end) return
-      if (bytes[0] !== 0) throw unexpectedFlags(bytes[0] as number)
-      const rest = bytes.subarray(end)
-      this.#pending = rest.byteLength > 0 ? [rest] : []
-      this.#pendingBytes = rest.byteLength
-      this.#listener.onMessage(bytes.subarray(FRAME_PREFIX_BYTES, end))
+  #emitFrames(chunk: Uint8Array): void {
+    this.#splitter.push(chunk)
+    while (!this.#stopped) {
+      const message = this.#splitter.next()
+      if (message === undefined) return
+      if (message.flags !== 0) throw unexpectedFlags(message.flags)
+      this.#listener.onMessage(message.bytes)
     }
-  }
-
-  /** What is pending, in one piece. */
-  #joined(): Uint8Array {
-    if (this.#pending.length === 1) return this.#pending[0] as Uint8Array
-    const joined = Buffer.concat(this.#pending)
-    this.#pending = [joined]
-    return joined
   }
 
   #guarded(run: () => void): void {
@@ -125,6 +114,10 @@ export class RequestBody {
       } else this.#watchDeadline()
     })
   }
+}
+
+function wholeOf(chunks: readonly Uint8Array[]): Uint8Array {
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
 }
 
 function cutOff(): MeshError {

@@ -3,14 +3,12 @@ import { OutcomeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { EnvelopeOutcome } from '../../router/router.ts'
 import { eventBytes, varintBytes, writeEvent, writeVarint } from '../../session/event-codec.ts'
 import type { StoredEvent } from '../../session/replay-buffer.ts'
+import { FRAME_PREFIX_BYTES } from '../../wire/message-splitter.ts'
 
 /** Tags of SubscribeResponse.events, ExchangeResponse.events and SendMessageResponse.outcomes (1), ExchangeResponse.outcomes (2). */
 const TAG_FIRST = (1 << 3) | 2
 const TAG_SECOND = (2 << 3) | 2
 const TAG_OUTCOME_STATUS = (2 << 3) | 0
-
-/** Flags and u32 length before every message of a stream. */
-export const FRAME_PREFIX_BYTES = 5
 
 /** One framed SubscribeResponse or ExchangeResponse, written in one piece. */
 export function encodeStreamFrame(events: readonly StoredEvent[], outcomes: readonly Uint8Array[]): Uint8Array {

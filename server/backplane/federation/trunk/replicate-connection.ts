@@ -1,7 +1,6 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, type OutgoingHttpHeaders } from 'node:http2'
 import { type Clock, ErrorReason, MeshError } from '@mesh/core'
 import { Http2Liveness, MAX_OUTSTANDING_PINGS } from '../../../http2-liveness.ts'
-import { piecesOf } from '../../../http2-pieces.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
 
 export interface ReplicateConnectionOptions {
@@ -22,13 +21,12 @@ export function pingsBetweenServers({ federationPingMs }: ServerLimits): { pingM
 }
 
 /**
- * One HTTP/2 connection for one call, as Connect wants to have it managed. Connect's own manager shares a connection among
- * calls, which brings a race: a call that begins while the other side says GOAWAY gets a stream that fails before anybody
- * listens to it, and that ends the process. Here the connection belongs to its call, and every failure has a listener from
- * the beginning.
+ * One HTTP/2 connection for one call. A connection that calls share brings a race: a call that begins while the other side says
+ * GOAWAY gets a stream that fails before anybody listens to it, and that ends the process. Here the connection belongs to its
+ * call, and every failure has a listener from the beginning.
  */
 export class ReplicateConnection {
-  readonly authority: string
+  readonly #origin: string
   readonly #options: ReplicateConnectionOptions
   #session: ClientHttp2Session | undefined
   #liveness: Http2Liveness | undefined
@@ -36,7 +34,7 @@ export class ReplicateConnection {
 
   /** `url`: an http or https origin. */
   constructor(url: string, options: ReplicateConnectionOptions) {
-    this.authority = new URL(url).origin
+    this.#origin = new URL(url).origin
     this.#options = options
   }
 
@@ -46,22 +44,13 @@ export class ReplicateConnection {
   }
 
   /** Connects, and opens the one stream. Rejects with the system's error, or UNREACHABLE after `destroy`. */
-  async request(
-    method: string,
-    path: string,
-    headers: OutgoingHttpHeaders,
-    options: object,
-  ): Promise<ClientHttp2Stream> {
+  async call(path: string, headers: OutgoingHttpHeaders): Promise<ClientHttp2Stream> {
     const session = await this.#connect()
-    const stream = session.request({ ...headers, ':method': method, ':path': path }, options)
-    // Connect adds its own listener a turn later.
+    const stream = session.request({ ...headers, ':method': 'POST', ':path': path })
+    // Whoever called adds a listener a turn later.
     stream.on('error', () => {})
-    writeInPieces(stream)
     return stream
   }
-
-  /** Connect tells what it read; the pings here see for themselves. */
-  notifyResponseByteRead(): void {}
 
   /** Cuts the connection, whatever its state. Idempotent. */
   destroy(): void {
@@ -76,7 +65,7 @@ export class ReplicateConnection {
         reject(new MeshError(ErrorReason.UNREACHABLE, 'the connection was closed'))
         return
       }
-      const session = connect(this.authority, {
+      const session = connect(this.#origin, {
         settings: { initialWindowSize: WINDOW_BYTES, enablePush: false },
         maxOutstandingPings: MAX_OUTSTANDING_PINGS,
         ...(ca === undefined ? {} : { ca }),
@@ -97,22 +86,4 @@ export class ReplicateConnection {
       })
     })
   }
-}
-
-type Write = (chunk: Uint8Array, encoding: unknown, done: (error?: Error | null) => void) => boolean
-
-/** Connect writes a message as one chunk, and the next when that was taken: the same, in pieces. */
-function writeInPieces(stream: ClientHttp2Stream): void {
-  const write = stream.write.bind(stream) as Write
-  const inPieces: Write = (chunk, encoding, done) => {
-    const pieces = piecesOf(chunk)
-    const next = (error?: Error | null): void => {
-      const piece = pieces.next()
-      if (error || piece.done === true) done(error)
-      else write(piece.value, encoding, next)
-    }
-    next()
-    return true
-  }
-  stream.write = inPieces as typeof stream.write
 }

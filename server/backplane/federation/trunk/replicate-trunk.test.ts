@@ -3,26 +3,25 @@ import { create } from '@bufbuild/protobuf'
 import { createClient } from '@connectrpc/connect'
 import { createGrpcTransport } from '@connectrpc/connect-node'
 import { ErrorReason, type SigningKey, systemClock } from '@mesh/core'
-import {
-  Channel,
-  FederationService,
-  FrameSchema,
-  ReplicateRequestSchema,
-} from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { Channel, FederationService, FrameSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { byteKey } from '../../../byte-key.ts'
 import { resolveLimits } from '../../../limits/server-limits.ts'
 import { refusalOf } from '../../../testing/reason-of.ts'
 import { selfSigned } from '../../../testing/self-signed.ts'
 import { eventually } from '../../../testing/serve.ts'
-import { MessageOutbox } from './message-outbox.ts'
+import { MessageSplitter } from '../../../wire/message-splitter.ts'
+import { decodeMessage } from './message-decoder.ts'
+import { encodeMessage } from './message-encoder.ts'
 import { ReplicateConnection, WINDOW_BYTES } from './replicate-connection.ts'
-import { type LoopbackOptions, LoopbackServer, Relay } from './replicate-trunk.fixture.ts'
+import { type Lane, type LoopbackOptions, LoopbackServer, Relay } from './replicate-trunk.fixture.ts'
 import { ReplicateTrunk } from './replicate-trunk.ts'
 import { headSeqs, RawServer, rowsFrame, serverKeys, stateFrame } from './trunk.fixture.ts'
 
 let keys: { low: SigningKey; high: SigningKey; stranger: SigningKey }
 const closing: (() => Promise<unknown>)[] = []
+/** By which calls come in. */
+let lane: Lane = 'fast'
 
 beforeAll(async () => {
   keys = await serverKeys()
@@ -33,7 +32,7 @@ afterEach(async () => {
 })
 
 async function listen(key: SigningKey, options: LoopbackOptions = {}): Promise<LoopbackServer> {
-  const server = await LoopbackServer.listen(key, options)
+  const server = await LoopbackServer.listen(key, { lane, ...options })
   closing.push(() => server.stop())
   return server
 }
@@ -54,7 +53,13 @@ const bothUp =
   (): boolean =>
     low.test.isUp && high.test.isUp
 
-describe('two servers on real connections', () => {
+const LANES: readonly Lane[] = ['fast', 'full']
+
+describe.each(LANES)('two servers on real connections, in the %s lane', (which) => {
+  beforeEach(() => {
+    lane = which
+  })
+
   test('are connected on both channels, each with a connection of its own, and frames go both ways', async () => {
     const servers = await pair()
     const { low, high } = servers
@@ -118,7 +123,7 @@ describe('two servers on real connections', () => {
   })
 
   test('find each other again when one was killed and is back', async () => {
-    const high = await LoopbackServer.listen(keys.high, { allowed: new Set([byteKey(keys.low.publicKey)]) })
+    const high = await LoopbackServer.listen(keys.high, { lane, allowed: new Set([byteKey(keys.low.publicKey)]) })
     const low = await listen(keys.low, { addresses: [{ key: keys.high.publicKey, url: high.url }] })
     low.test.neighbours.start()
     await eventually(bothUp({ low, high }))
@@ -216,43 +221,36 @@ describe('a GOAWAY that crosses a call', () => {
 
 test('windows are wide for those who proved themselves, and as usual before', async () => {
   const high = await listen(keys.high, { allowed: new Set([byteKey(keys.low.publicKey)]) })
-  const connection = new ReplicateConnection(high.url, {
-    clock: systemClock,
-    limits: resolveLimits(),
-    ca: undefined,
-    onClose: () => {},
-  })
+  const options = { clock: systemClock, limits: resolveLimits(), ca: undefined, onClose: () => {} }
+  const connection = new ReplicateConnection(high.url, options)
   closing.push(async () => connection.destroy())
-  const settings: number[] = []
-  const { request } = connection
-  connection.request = async (...call) => {
-    const stream = await request.apply(connection, call)
-    const { session } = stream
-    settings.push(session?.localSettings.initialWindowSize ?? 0, session?.state.effectiveLocalWindowSize ?? 0)
-    session?.on('remoteSettings', ({ initialWindowSize }) => settings.push(initialWindowSize ?? 0))
-    return stream
-  }
+  const call = await connection.call('/mesh.federation.v1.FederationService/Replicate', {
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  })
+  const { session } = call
+  expect([session?.localSettings.initialWindowSize, session?.state.effectiveLocalWindowSize]).toContain(WINDOW_BYTES)
+  const theirs = [session?.remoteSettings.initialWindowSize ?? 65_535]
+  session?.on('remoteSettings', ({ initialWindowSize }) => theirs.push(initialWindowSize ?? 0))
   const raw = new RawServer(keys.low)
-  const sent = new MessageOutbox({ limits: resolveLimits(), onDrain: () => {} })
-  raw.stream = { write: (frames) => sent.write(frames), close: () => sent.end(), proven: () => {} }
-  const requests = (async function* () {
-    for await (const frames of sent) yield create(ReplicateRequestSchema, { frames: [...frames] })
-  })()
-  const transport = createGrpcTransport({ baseUrl: high.url, sessionManager: connection })
-  const answers = createClient(FederationService, transport).replicate(requests)[Symbol.asyncIterator]()
+  raw.stream = { write: (frames) => call.write(encodeMessage(frames)), close: () => call.end(), proven: () => {} }
+  const splitter = new MessageSplitter()
+  call.on('data', (chunk: Uint8Array) => {
+    splitter.push(chunk)
+    for (let next = splitter.next(); next !== undefined; next = splitter.next()) raw.onFrames(decodeMessage(next.bytes))
+  })
   raw.hello()
-  raw.onFrames((await answers.next()).value?.frames ?? [])
-  const before = settings.length
+  await eventually(() => raw.kinds.length === 1)
+  expect(theirs.every((size) => size === 65_535)).toBe(true)
   raw.say(await raw.proof())
-  raw.onFrames((await answers.next()).value?.frames ?? [])
-  await eventually(() => settings.length > before)
-  expect(settings.slice(1, 2)).toEqual([WINDOW_BYTES])
-  expect(settings.slice(2, before).every((size) => size === 65_535)).toBe(true)
-  expect(settings.at(-1)).toBe(WINDOW_BYTES)
-  sent.end()
+  await eventually(() => theirs.at(-1) === WINDOW_BYTES)
 })
 
-describe('a stranger on the wire', () => {
+describe.each(LANES)('a stranger on the wire, in the %s lane', (which) => {
+  beforeEach(() => {
+    lane = which
+  })
+
   const client = (url: string) => createClient(FederationService, createGrpcTransport({ baseUrl: url }))
 
   test('gets no message through that is larger than any other request', async () => {
