@@ -1,4 +1,4 @@
-import { type Clock, concatBytes, ErrorReason, MeshError, type Timer, type TokenBucket } from '@mesh/core'
+import { type Clock, ErrorReason, MeshError, type Timer, type TokenBucket } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import type { Arrival, Backplane, EnvelopeTaker, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
@@ -162,8 +162,10 @@ export class Router implements EnvelopeTaker {
   }
 
   #elsewhere(sender: Session, envelope: OutgoingEnvelope): Routed {
-    const { id: _, ...fields } = envelope
-    const routed = { ...fields, from: sender.peer, bytes: concatBytes(envelope.bytes, sender.stamp) }
+    // Field by field: to copy the rest of an object costs more than all else here.
+    const { idKey, to, topicKey, toSession, ttlMs, payloadBytes } = envelope
+    const bytes = sender.stamped(envelope.bytes)
+    const routed = { idKey, from: sender.peer, to, topicKey, toSession, ttlMs, payloadBytes, bytes }
     const remote = this.#options.backplane.send(routed)
     if (remote === undefined) {
       return this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope, absent())

@@ -68,6 +68,8 @@ export class Session {
   readonly #options: SessionOptions
   readonly #replay: ReplayBuffer
   readonly #slab = new BodySlab()
+  /** For what it sends to other servers, which is gone in another order than what comes. */
+  #sentSlab: BodySlab | undefined
   readonly #streams = new Set<SessionStream>()
   readonly #pairs = new Map<ByteKey, TokenBucket>()
   #order: bigint
@@ -176,6 +178,17 @@ export class Session {
     if (!this.#replay.fits(bytes)) return false
     this.push(encodeMessageBody(envelope, stamp, this.#slab.allocate(bytes, this.#options.clock.monotonicMs())))
     return true
+  }
+
+  /** An envelope of this session as other servers get it: with its sender's stamp. */
+  stamped(envelope: Uint8Array): Uint8Array {
+    const { stamp } = this
+    this.#sentSlab ??= new BodySlab()
+    const nowMs = this.#options.clock.monotonicMs()
+    const bytes = this.#sentSlab.allocate(envelope.byteLength + stamp.byteLength, nowMs)
+    bytes.set(envelope)
+    bytes.set(stamp, envelope.byteLength)
+    return bytes
   }
 
   /** Messages that no stream has taken, oldest first: nobody has seen them. */

@@ -78,6 +78,7 @@ export class FederatedBackplane implements Backplane {
       homesOf: (topicKey, peer) => this.#replication.homesOf(topicKey, peer),
       deliver: (envelope) => this.#receive(envelope),
       wake: (server) => this.#neighbours.wake(Channel.MESSAGES, server),
+      onOutcome: (outcome) => options.onEnvelope?.(outcomeOf(outcome)),
     })
     this.#neighbours = new Neighbours({
       key,
@@ -149,9 +150,7 @@ export class FederatedBackplane implements Backplane {
   }
 
   send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined {
-    const sent = this.#routing.send(envelope)
-    void sent?.then((delivery) => this.#options.onEnvelope?.(outcomeOf(delivery)))
-    return sent
+    return this.#routing.send(envelope)
   }
 
   /** How this server stands in its federation now, for people and metrics. */

@@ -20,6 +20,8 @@ export interface JourneyContext {
   readonly homesOf: (envelope: RoutedEnvelope) => readonly Home[]
   readonly deliver: (envelope: RoutedEnvelope) => Arrival
   readonly wake: (server: ByteKey) => void
+  /** The sender is told. */
+  readonly onOutcome: ((outcome: RemoteDelivery) => void) | undefined
   readonly onEnd: (journey: Journey) => void
 }
 
@@ -216,8 +218,10 @@ export class Journey {
   }
 
   #say(outcome: RemoteDelivery): void {
-    this.#tell?.(outcome)
+    if (this.#tell === undefined) return
+    this.#tell(outcome)
     this.#tell = undefined
+    this.#context.onOutcome?.(outcome)
   }
 
   #end(outcome: RemoteDelivery): void {

@@ -25,6 +25,8 @@ export interface RoutingOptions {
   readonly homesOf: (topicKey: ByteKey, peer: ByteKey) => readonly Home[]
   /** Hands an envelope to its recipient's session here. The same (from, id) again gets the same answer and nothing else. */
   readonly deliver: (envelope: RoutedEnvelope) => Arrival
+  /** Called with what became of each envelope, when its sender is told. */
+  readonly onOutcome?: ((outcome: RemoteDelivery) => void) | undefined
   /** There is something for `next(server)`. */
   readonly wake: (server: ByteKey) => void
 }
@@ -57,7 +59,7 @@ export class Routing implements FederationChannel {
 
   constructor(options: RoutingOptions) {
     this.#options = options
-    const { self, limits, random, deliver, wake } = options
+    const { self, limits, random, deliver, wake, onOutcome } = options
     this.#timetable = new Timetable(options.clock)
     this.#journeys = new Journeys(limits)
     this.#context = {
@@ -66,6 +68,7 @@ export class Routing implements FederationChannel {
       random,
       deliver,
       wake,
+      onOutcome,
       timetable: this.#timetable,
       queues: this.#queues,
       homesOf: (envelope) => this.#homesOf(envelope),
@@ -100,7 +103,10 @@ export class Routing implements FederationChannel {
     if (target === undefined) return undefined
     const journey = new Journey(envelope, this.#context)
     const refusal = this.#journeys.add(journey, target.server)
-    if (refusal !== undefined) return Promise.resolve(refusal)
+    if (refusal !== undefined) {
+      this.#options.onOutcome?.(refusal)
+      return Promise.resolve(refusal)
+    }
     journey.go(homes)
     return journey.outcome
   }

@@ -7,7 +7,7 @@ import {
   RowSchema,
   RowsSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { type DepartureReason, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import { decodeMessage } from './message-decoder.ts'
 import { encodeMessage } from './message-encoder.ts'
@@ -50,7 +50,7 @@ function anyFrame(random: Random): Frame {
           peerKey: some(random, 40),
           sessionOrder: number(),
           gone: random.uniform() < 0.5,
-          reason: pick(random, [0, 1, 200]),
+          reason: pick(random, [0, 1, 200]) as DepartureReason,
           ...(random.uniform() < 0.7 && { record: { record: some(random, 300), signature: some(random, 70) } }),
         }),
       )

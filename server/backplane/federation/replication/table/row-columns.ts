@@ -8,7 +8,7 @@ export const ROW_WITHHELD = 2
 /** It is not the first of its chain. */
 export const ROW_BEHIND = 4
 
-/** What is held of a row beside its signed bytes: one element per column, 27 bytes. A row is the slot of its elements. */
+/** What is held of a row beside its signed bytes: one element per column, 35 bytes. A row is the slot of its elements. */
 export class RowColumns {
   /** Number of its table, of its topic, and of its bytes in the table's slab. */
   table = new Uint16Array(FIRST_CAPACITY)
@@ -18,6 +18,8 @@ export class RowColumns {
   peerAt = new Uint16Array(FIRST_CAPACITY)
   sessionAt = new Uint16Array(FIRST_CAPACITY)
   flags = new Uint8Array(FIRST_CAPACITY)
+  /** MembershipRecord.session_order, by which the rows of a peer are ranked. */
+  order = new BigUint64Array(FIRST_CAPACITY)
   /** The next row of the same peer in the same topic, at another home; of a free slot, the next free one. */
   next = new Uint32Array(FIRST_CAPACITY)
   /** Its place in the list of its table, and in the list of what the topic shows: NONE while another home is shown. */
@@ -27,7 +29,7 @@ export class RowColumns {
   #firstFree = NONE
 
   get capacityBytes(): number {
-    return this.table.length * 27
+    return this.table.length * 35
   }
 
   allocate(): number {
@@ -52,6 +54,9 @@ export class RowColumns {
     this.peerAt = doubled(this.peerAt, Uint16Array)
     this.sessionAt = doubled(this.sessionAt, Uint16Array)
     this.flags = doubled(this.flags, Uint8Array)
+    const order = new BigUint64Array(2 * this.order.length)
+    order.set(this.order)
+    this.order = order
     this.next = doubled(this.next, Uint32Array)
     this.tableAt = doubled(this.tableAt, Uint32Array)
     this.shownAt = doubled(this.shownAt, Uint32Array)

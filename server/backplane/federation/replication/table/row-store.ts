@@ -18,19 +18,20 @@ const SIGNED_RECORD = SignedRecordSchema.typeName
 
 /** In the slab a row is its signature, then its record. */
 const SIGNATURE_BYTES = 64
+const KEY_BYTES = 32
 
-/** A row to be stored: its signed record, and where in it the peer's key and the session id start. */
+/** A row to be stored: its signed record, and what is read from it all the time. */
 export interface NewRow {
   readonly topic: Uint8Array
   readonly peerKey: Uint8Array
   readonly signed: SignedRecord
-  readonly fields: Pick<RecordFields, 'peerAt' | 'sessionAt'>
+  readonly fields: Pick<RecordFields, 'peerAt' | 'sessionAt' | 'sessionOrder'>
 }
 
 /**
  * The rows of all origins, found by (table, topic, peer), by (topic, peer) over all tables, and by table.
  *
- * A row is a slot in typed arrays and an entry in the slab of its table: about 45 bytes beside its signed record and none
+ * A row is a slot in typed arrays and an entry in the slab of its table: about 55 bytes beside its signed record and none
  * on the JavaScript heap, so that a million of them cost no garbage collection. Rows of one peer in one topic, which it
  * has when it moves or uses several servers, are a chain that starts in the index.
  */
@@ -41,6 +42,9 @@ export class RowStore {
   /** By (topic, peer): the first row of the chain. */
   readonly #index = new HashIndex()
   readonly #tables: (RowTable | undefined)[] = []
+  /** Where keys that are looked up are spelled out: this happens for every message. */
+  readonly #topicBytes = new Uint8Array(KEY_BYTES)
+  readonly #peerKeyBytes = new Uint8Array(KEY_BYTES)
   /** Per table number, its rows. */
   readonly #tableSlots = new SlotLists()
 
@@ -84,6 +88,12 @@ export class RowStore {
     const number = this.topics.find(topic)
     const cell = number === NONE ? NONE : this.#cell(number, peer)
     return cell === NONE ? NONE : this.#index.slot(cell)
+  }
+
+  /** The same, by keys; NONE too when they have not the length of keys. */
+  firstHomeOf(topicKey: ByteKey, peer: ByteKey): number {
+    if (topicKey.length !== KEY_BYTES || peer.length !== KEY_BYTES) return NONE
+    return this.firstHome(bytesInto(this.#topicBytes, topicKey), bytesInto(this.#peerKeyBytes, peer))
   }
 
   /** The first row of the chain that a row is in. */
@@ -174,6 +184,10 @@ export class RowStore {
     return this.tableOf(slot).slab.view(this.columns.entry[slot] as number)
   }
 
+  order(slot: number): bigint {
+    return this.columns.order[slot] as bigint
+  }
+
   fields(slot: number): RecordFields {
     return readRecordFields(this.bytes(slot).subarray(SIGNATURE_BYTES))
   }
@@ -212,6 +226,7 @@ export class RowStore {
     this.columns.entry[slot] = entry
     this.columns.peerAt[slot] = SIGNATURE_BYTES + fields.peerAt
     this.columns.sessionAt[slot] = SIGNATURE_BYTES + fields.sessionAt
+    this.columns.order[slot] = fields.sessionOrder
     digest.add(rowHash(slab.view(entry)))
     const bytes = SIGNATURE_BYTES + signed.record.length
     if (bytes > table.largestRecordBytes) table.largestRecordBytes = bytes
@@ -277,4 +292,9 @@ export class RowStore {
   #latin1(slot: number, at: number, length: number): ByteKey {
     return this.tableOf(slot).slab.latin1(this.columns.entry[slot] as number, at, length)
   }
+}
+
+function bytesInto(target: Uint8Array, key: ByteKey): Uint8Array {
+  for (let i = 0; i < KEY_BYTES; i++) target[i] = key.charCodeAt(i)
+  return target
 }

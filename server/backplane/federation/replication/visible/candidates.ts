@@ -56,8 +56,7 @@ export class Candidates {
 
   home(slot: number): Home {
     const { store } = this.#options
-    const { sessionOrder } = store.fields(slot)
-    return { server: store.tableOf(slot).origin, session: store.session(slot), order: sessionOrder }
+    return { server: store.tableOf(slot).origin, session: store.session(slot), order: store.order(slot) }
   }
 
   /** Whether the row's peer signed it. One that it did not sign is withheld from then on. */
@@ -108,9 +107,10 @@ export class Candidates {
 
   #outranks(slot: number, other: number): boolean {
     const { store } = this.#options
-    const [a, b] = [store.fields(slot), store.fields(other)]
-    if (a.sessionOrder !== b.sessionOrder) return a.sessionOrder > b.sessionOrder
-    if (a.seq !== b.seq) return a.seq > b.seq
+    const [order, otherOrder] = [store.order(slot), store.order(other)]
+    if (order !== otherOrder) return order > otherOrder
+    const [seq, otherSeq] = [store.fields(slot).seq, store.fields(other).seq]
+    if (seq !== otherSeq) return seq > otherSeq
     return store.tableOf(slot).origin > store.tableOf(other).origin
   }
 

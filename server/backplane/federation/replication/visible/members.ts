@@ -98,8 +98,7 @@ export class Members implements MembersView {
   }
 
   #first(topicKey: ByteKey, peer: ByteKey): number {
-    if (topicKey.length !== 32 || peer.length !== 32) return NONE
-    return this.#options.store.firstHome(bytesOfKey(topicKey), bytesOfKey(peer))
+    return this.#options.store.firstHomeOf(topicKey, peer)
   }
 
   #topic(topicKey: ByteKey): number {

@@ -178,7 +178,7 @@ export class VisibleSet {
     for (let slot = first; slot !== NONE; slot = store.nextHome(slot)) {
       if (store.tableOf(slot).origin !== self) continue
       const home = candidates.home(best)
-      if (home.order > store.fields(slot).sessionOrder) outranked(topicKey, store.peer(slot), home)
+      if (home.order > store.order(slot)) outranked(topicKey, store.peer(slot), home)
       return
     }
   }
