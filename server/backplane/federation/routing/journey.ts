@@ -6,6 +6,7 @@ import type { Arrival, RemoteDelivery, RoutedEnvelope } from '../../backplane.ts
 import type { Home } from '../home.ts'
 import { isSameRoute, nextRoute, type TriedRoute } from './next-route.ts'
 import type { Attempt, OutgoingQueue } from './outgoing-queue.ts'
+import type { JourneyPlace } from './journeys.ts'
 import type { Answer } from './receipt.ts'
 import type { Appointment, Timetable } from './timetable.ts'
 
@@ -52,6 +53,8 @@ interface Trial extends TriedRoute {
 export class Journey {
   readonly envelope: RoutedEnvelope
   readonly outcome: Promise<RemoteDelivery>
+  /** Written by `Journeys`. */
+  place: JourneyPlace | undefined
   readonly #context: JourneyContext
   readonly #startMs: number
   readonly #deadlineMs: number

@@ -1,6 +1,12 @@
-import { create } from '@bufbuild/protobuf'
 import { BoundedQueue, ErrorReason, MeshError } from '@mesh/core'
-import { type Frame, FrameSchema, type Receipt } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import {
+  EnvelopesSchema,
+  type Frame,
+  FrameSchema,
+  type Receipt,
+  ReceiptsSchema,
+  RoutedEnvelopeSchema,
+} from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
 import { routedEnvelopeBytes } from '../trunk/frame-size.ts'
 import { type Answer, answerOf } from './receipt.ts'
@@ -45,8 +51,10 @@ const MAX_FRAME_RECEIPTS = 512
 export class OutgoingQueue {
   readonly #options: OutgoingQueueOptions
   readonly #receipts: BoundedQueue<Receipt>
-  readonly #waiting = new Map<number, Attempt>()
-  readonly #sent = new Map<number, Attempt>()
+  /** Those that wait and those that were sent, by number. */
+  readonly #attempts = new Map<number, Attempt>()
+  /** Those that wait, in their order. */
+  #waiting: Attempt[] = []
   #bytes = 0
 
   constructor(options: OutgoingQueueOptions) {
@@ -56,7 +64,7 @@ export class OutgoingQueue {
 
   /** Envelopes that wait, or were sent and not answered. */
   get attempts(): number {
-    return this.#waiting.size + this.#sent.size
+    return this.#attempts.size
   }
 
   /** Whether there is room for what this server passes on for others: they get half. */
@@ -73,14 +81,18 @@ export class OutgoingQueue {
       return limitError('federationMaxRequestBytes', this.#maxFrameBytes, { value: bytes })
     if (this.attempts >= federationMaxAttempts || this.#bytes + bytes > federationMaxQueueBytes) return tooMany()
     const attempt = { number: this.#options.nextNumber(), envelope, destination, bytes, onAnswer, sent: false }
-    this.#waiting.set(attempt.number, attempt)
+    this.#attempts.set(attempt.number, attempt)
+    this.#waiting.push(attempt)
     this.#bytes += bytes
     return attempt
   }
 
   /** Forgets an attempt: it is not sent any more, or its answer is not heard. */
   cancel(attempt: Attempt): void {
-    if (this.#waiting.delete(attempt.number) || this.#sent.delete(attempt.number)) this.#bytes -= attempt.bytes
+    if (!this.#attempts.delete(attempt.number)) return
+    this.#bytes -= attempt.bytes
+    // The oldest are called off first.
+    if (!attempt.sent) this.#waiting.splice(this.#waiting.indexOf(attempt), 1)
   }
 
   reply(receipt: Receipt): void {
@@ -90,8 +102,8 @@ export class OutgoingQueue {
   /** The other server answers. Receipts for what it was not sent, or too late, are ignored. @throws MeshError as `answerOf`. */
   receive(receipt: Receipt): void {
     const answer = answerOf(receipt)
-    const attempt = this.#sent.get(Number(receipt.attempt))
-    if (attempt === undefined) return
+    const attempt = this.#attempts.get(Number(receipt.attempt))
+    if (attempt?.sent !== true) return
     this.cancel(attempt)
     attempt.onAnswer(answer)
   }
@@ -104,21 +116,24 @@ export class OutgoingQueue {
         receipts.push(receipt)
         if (receipts.length === MAX_FRAME_RECEIPTS) break
       }
-      return create(FrameSchema, { frame: { case: 'receipts', value: { receipts } } })
+      const value = { $typeName: ReceiptsSchema.typeName, receipts }
+      return { $typeName: FrameSchema.typeName, frame: { case: 'receipts', value } }
     }
-    const envelopes = this.#takeWaiting().map(({ envelope, number, destination }) => {
-      return { envelope, attempt: BigInt(number), destination }
+    const taken = this.#takeWaiting()
+    if (taken.length === 0) return undefined
+    // Literals here and above: `create` takes as long as everything else that is done for an envelope.
+    const envelopes = taken.map(({ envelope, number, destination }) => {
+      return { $typeName: RoutedEnvelopeSchema.typeName, envelope, attempt: BigInt(number), destination }
     })
-    return envelopes.length === 0
-      ? undefined
-      : create(FrameSchema, { frame: { case: 'envelopes', value: { envelopes } } })
+    const value = { $typeName: EnvelopesSchema.typeName, envelopes }
+    return { $typeName: FrameSchema.typeName, frame: { case: 'envelopes', value } }
   }
 
   /** The stream ended: every attempt is lost. */
   close(): void {
-    const attempts = [...this.#sent.values(), ...this.#waiting.values()]
-    this.#sent.clear()
-    this.#waiting.clear()
+    const attempts = [...this.#attempts.values()]
+    this.#attempts.clear()
+    this.#waiting = []
     for (const { onAnswer } of attempts) onAnswer('lost')
   }
 
@@ -128,19 +143,15 @@ export class OutgoingQueue {
 
   #takeWaiting(): Attempt[] {
     const maxBytes = Math.min(MAX_FRAME_ENVELOPE_BYTES, this.#maxFrameBytes)
-    const taken: Attempt[] = []
+    let count = 0
     let bytes = 0
-    for (const attempt of this.#waiting.values()) {
+    for (const attempt of this.#waiting) {
       bytes += attempt.bytes
-      if (taken.length === MAX_FRAME_ENVELOPES || (taken.length > 0 && bytes > maxBytes)) break
-      taken.push(attempt)
-    }
-    for (const attempt of taken) {
-      this.#waiting.delete(attempt.number)
-      this.#sent.set(attempt.number, attempt)
+      if (count === MAX_FRAME_ENVELOPES || (count > 0 && bytes > maxBytes)) break
       attempt.sent = true
+      count += 1
     }
-    return taken
+    return this.#waiting.splice(0, count)
   }
 }
 

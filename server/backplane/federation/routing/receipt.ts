@@ -1,4 +1,3 @@
-import { create } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError } from '@mesh/core'
 import { type Receipt, ReceiptSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
@@ -9,10 +8,11 @@ export type Answer = Exclude<Arrival, 'absent'> | 'lost'
 
 /** What this server says of an attempt of another. */
 export function receiptOf(attempt: bigint, arrival: Arrival): Receipt {
-  if (arrival === 'delivered') return create(ReceiptSchema, { attempt, status: OutcomeStatus.DELIVERED })
-  if (arrival === 'held') return create(ReceiptSchema, { attempt, status: OutcomeStatus.HELD })
+  const $typeName = ReceiptSchema.typeName
+  if (arrival === 'delivered') return { $typeName, attempt, status: OutcomeStatus.DELIVERED }
+  if (arrival === 'held') return { $typeName, attempt, status: OutcomeStatus.HELD }
   const error = arrival === 'absent' ? notHere() : arrival
-  return create(ReceiptSchema, { attempt, status: OutcomeStatus.REFUSED, error: error.toDetail() })
+  return { $typeName, attempt, status: OutcomeStatus.REFUSED, error: error.toDetail() }
 }
 
 /** @throws MeshError INVALID_ARGUMENT when the receipt says neither what happened nor, briefly, why nothing did. */

@@ -113,7 +113,7 @@ export class Routing implements FederationChannel {
 
   /** The homes of a peer are others than before. */
   homesChanged(topicKey: ByteKey, peer: ByteKey): void {
-    for (const journey of this.#journeys.to(peer)) if (journey.envelope.topicKey === topicKey) journey.go()
+    for (const journey of this.#journeys.to(topicKey, peer)) journey.go()
   }
 
   up({ server, limits }: Neighbour): void {
