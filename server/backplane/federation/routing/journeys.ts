@@ -104,6 +104,9 @@ export class Journeys {
     else before.after = after
     if (after === undefined) recipient.last = before
     else after.before = before
+    // What is gone must not lead to what follows: the garbage collector would keep all of that, for a while.
+    place.before = undefined
+    place.after = undefined
     if (recipient.first === undefined) topic.recipients.delete(recipient.to)
     if (topic.recipients.size === 0) this.#topics.delete(topic.topicKey)
     if (load.count === 0) this.#loads.delete(load.server)

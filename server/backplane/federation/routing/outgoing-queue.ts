@@ -9,6 +9,7 @@ import {
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
 import { routedEnvelopeBytes } from '../trunk/frame-size.ts'
+import { AttemptTable } from './attempt-table.ts'
 import { type Answer, answerOf } from './receipt.ts'
 
 /** An envelope on its way to one other server. */
@@ -51,8 +52,8 @@ const MAX_FRAME_RECEIPTS = 512
 export class OutgoingQueue {
   readonly #options: OutgoingQueueOptions
   readonly #receipts: BoundedQueue<Receipt>
-  /** Those that wait and those that were sent, by number. */
-  readonly #attempts = new Map<number, Attempt>()
+  /** Those that wait and those that were sent. */
+  readonly #attempts = new AttemptTable<Attempt>()
   /** Those that wait, in their order. */
   #waiting: Attempt[] = []
   #bytes = 0
@@ -81,7 +82,7 @@ export class OutgoingQueue {
       return limitError('federationMaxRequestBytes', this.#maxFrameBytes, { value: bytes })
     if (this.attempts >= federationMaxAttempts || this.#bytes + bytes > federationMaxQueueBytes) return tooMany()
     const attempt = { number: this.#options.nextNumber(), envelope, destination, bytes, onAnswer, sent: false }
-    this.#attempts.set(attempt.number, attempt)
+    this.#attempts.add(attempt)
     this.#waiting.push(attempt)
     this.#bytes += bytes
     return attempt
@@ -131,8 +132,7 @@ export class OutgoingQueue {
 
   /** The stream ended: every attempt is lost. */
   close(): void {
-    const attempts = [...this.#attempts.values()]
-    this.#attempts.clear()
+    const attempts = this.#attempts.takeAll()
     this.#waiting = []
     for (const { onAnswer } of attempts) onAnswer('lost')
   }
