@@ -1,9 +1,15 @@
 /** One entry of a `DeadlineHeap`; keep it to move or remove the deadline later. */
-export interface Deadline<T> {
+export class Deadline<T> {
   readonly item: T
   atMs: number
   /** Index in the heap, -1 when it is no longer in it. Written by the heap only. */
   position: number
+
+  constructor(item: T, atMs: number, position: number) {
+    this.item = item
+    this.atMs = atMs
+    this.position = position
+  }
 }
 
 /**
@@ -23,7 +29,7 @@ export class DeadlineHeap<T> {
   }
 
   add(atMs: number, item: T): Deadline<T> {
-    const entry: Deadline<T> = { item, atMs, position: this.#entries.length }
+    const entry = new Deadline(item, atMs, this.#entries.length)
     this.#entries.push(entry)
     this.#rise(entry)
     return entry

@@ -35,16 +35,29 @@ export class EnvelopeKeys {
  * protobuf message, so that fields can be appended to it. @throws UnusualMessage
  */
 export function readEnvelope(bytes: Uint8Array, keys: EnvelopeKeys): OutgoingEnvelope {
-  const { id, to, topic, toSession, ttlMs, payloadBytes } = readFields(bytes)
-  return {
-    id,
-    idKey: byteKey(id),
-    to: keys.to.of(to),
-    topicKey: keys.topic.of(topic),
-    toSession: keys.toSession.of(toSession),
-    ttlMs,
-    payloadBytes,
-    bytes,
+  return new ReadEnvelope(readFields(bytes), bytes, keys)
+}
+
+/** A class, not a literal: it lives as long as the envelope is on its way, see `StampedEnvelope`. */
+class ReadEnvelope implements OutgoingEnvelope {
+  readonly id: Uint8Array
+  readonly idKey: ByteKey
+  readonly to: ByteKey
+  readonly topicKey: ByteKey
+  readonly toSession: ByteKey
+  readonly ttlMs: number
+  readonly payloadBytes: number
+  readonly bytes: Uint8Array
+
+  constructor({ id, to, topic, toSession, ttlMs, payloadBytes }: Fields, bytes: Uint8Array, keys: EnvelopeKeys) {
+    this.id = id
+    this.idKey = byteKey(id)
+    this.to = keys.to.of(to)
+    this.topicKey = keys.topic.of(topic)
+    this.toSession = keys.toSession.of(toSession)
+    this.ttlMs = ttlMs
+    this.payloadBytes = payloadBytes
+    this.bytes = bytes
   }
 }
 

@@ -20,6 +20,32 @@ export interface OutgoingEnvelope {
   readonly bytes: Uint8Array
 }
 
+/**
+ * An envelope of a peer of this server, with its sender's stamp. A class, not a literal: see `Trial` in the routing of the
+ * federation, where it lives.
+ */
+export class StampedEnvelope implements RoutedEnvelope {
+  readonly idKey: ByteKey
+  readonly from: ByteKey
+  readonly to: ByteKey
+  readonly topicKey: ByteKey
+  readonly toSession: ByteKey
+  readonly ttlMs: number
+  readonly payloadBytes: number
+  readonly bytes: Uint8Array
+
+  constructor(from: ByteKey, envelope: OutgoingEnvelope, bytes: Uint8Array) {
+    this.idKey = envelope.idKey
+    this.from = from
+    this.to = envelope.to
+    this.topicKey = envelope.topicKey
+    this.toSession = envelope.toSession
+    this.ttlMs = envelope.ttlMs
+    this.payloadBytes = envelope.payloadBytes
+    this.bytes = bytes
+  }
+}
+
 const KEY_BYTES = 32
 const ID_BYTES = 16
 

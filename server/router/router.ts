@@ -8,7 +8,7 @@ import { ttlStamp } from '../session/event-codec.ts'
 import type { IdFate } from '../session/id-window.ts'
 import type { Session, SessionEnd } from '../session/session.ts'
 import type { SessionRegistry } from '../session/session-registry.ts'
-import { envelopeShapeError, type OutgoingEnvelope, storedEnvelope } from './envelope.ts'
+import { envelopeShapeError, type OutgoingEnvelope, StampedEnvelope, storedEnvelope } from './envelope.ts'
 import { Inboxes } from './inbox.ts'
 
 export interface RouterOptions {
@@ -19,10 +19,16 @@ export interface RouterOptions {
 }
 
 /** What happened to one envelope; `error` says why it was refused. */
-export interface EnvelopeOutcome {
+export class EnvelopeOutcome {
   readonly id: Uint8Array
   readonly status: OutcomeStatus
   readonly error: MeshError | undefined
+
+  constructor(id: Uint8Array, status: OutcomeStatus, error: MeshError | undefined) {
+    this.id = id
+    this.status = status
+    this.error = error
+  }
 }
 
 /** An outcome, or a promise of it when another server has the recipient. */
@@ -162,10 +168,7 @@ export class Router implements EnvelopeTaker {
   }
 
   #elsewhere(sender: Session, envelope: OutgoingEnvelope): Routed {
-    // Field by field: to copy the rest of an object costs more than all else here.
-    const { idKey, to, topicKey, toSession, ttlMs, payloadBytes } = envelope
-    const bytes = sender.stamped(envelope.bytes)
-    const routed = { idKey, from: sender.peer, to, topicKey, toSession, ttlMs, payloadBytes, bytes }
+    const routed = new StampedEnvelope(sender.peer, envelope, sender.stamped(envelope.bytes))
     const remote = this.#options.backplane.send(routed)
     if (remote === undefined) {
       return this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope, absent())
@@ -264,12 +267,11 @@ function remoteOutcome(sender: Session, envelope: OutgoingEnvelope, delivery: Re
 }
 
 function outcome(id: Uint8Array, fate: Exclude<IdFate, 'elsewhere'>): EnvelopeOutcome {
-  const status = fate === 'delivered' ? OutcomeStatus.DELIVERED : OutcomeStatus.HELD
-  return { id, status, error: undefined }
+  return new EnvelopeOutcome(id, fate === 'delivered' ? OutcomeStatus.DELIVERED : OutcomeStatus.HELD, undefined)
 }
 
 function refused({ id }: OutgoingEnvelope, error: MeshError): EnvelopeOutcome {
-  return { id, status: OutcomeStatus.REFUSED, error }
+  return new EnvelopeOutcome(id, OutcomeStatus.REFUSED, error)
 }
 
 function overQuota(

@@ -4,9 +4,9 @@ import type { ServerLimits } from '../../../limits/server-limits.ts'
 import { ttlStamp } from '../../../session/event-codec.ts'
 import type { Arrival, RemoteDelivery, RoutedEnvelope } from '../../backplane.ts'
 import type { Home } from '../home.ts'
-import { isSameRoute, nextRoute, type TriedRoute } from './next-route.ts'
-import type { Attempt, OutgoingQueue } from './outgoing-queue.ts'
 import type { JourneyPlace } from './journeys.ts'
+import { isSameRoute, nextRoute, type Route, type TriedRoute } from './next-route.ts'
+import type { Attempt, OutgoingQueue } from './outgoing-queue.ts'
 import type { Answer } from './receipt.ts'
 import type { Appointment, Timetable } from './timetable.ts'
 
@@ -31,11 +31,23 @@ const FIRST_REST_MS = 50
 
 const NOWHERE = new Uint8Array()
 
-/** A route that was taken. */
-interface Trial extends TriedRoute {
-  silent: boolean
+const NOTHING_TRIED: readonly Trial[] = []
+
+/**
+ * A route that was taken. A class, as is all that lives as long as an envelope is on its way: V8 moves literals that outlive a few
+ * collections into the old generation from the start, where they keep alive what they lead to long after they are gone themselves.
+ */
+class Trial implements TriedRoute {
+  readonly home: Home
+  readonly via: ByteKey
+  silent = false
   /** What may still be answered. */
   attempt: Attempt | undefined
+
+  constructor({ home, via }: Route) {
+    this.home = home
+    this.via = via
+  }
 }
 
 /**
@@ -59,9 +71,9 @@ export class Journey {
   readonly #startMs: number
   readonly #deadlineMs: number
   /** What was tried in this round. */
-  #tried: readonly Trial[] = []
+  #tried = NOTHING_TRIED
   /** What was tried before `#current` and may still be answered: at most one for each route. */
-  #unanswered: readonly Trial[] = []
+  #unanswered = NOTHING_TRIED
   #current: Trial | undefined
   #appointment: Appointment | undefined
   /** When the sender is told `held`. */
@@ -87,7 +99,7 @@ export class Journey {
   /** Starts, or starts a new round at once when it rests: there may be a way now. The caller may have looked the homes up already. */
   go(homes?: readonly Home[]): void {
     if (this.#isOver || this.#current !== undefined) return
-    this.#tried = []
+    this.#tried = NOTHING_TRIED
     this.#advance(homes)
   }
 
@@ -107,7 +119,7 @@ export class Journey {
 
   #advance(homes = this.#context.homesOf(this.envelope)): void {
     const { self, queues, random, timetable } = this.#context
-    if (this.#current?.attempt !== undefined) this.#unanswered = [...this.#unanswered, this.#current]
+    if (this.#current?.attempt !== undefined) this.#unanswered = this.#unanswered.concat(this.#current)
     this.#current = undefined
     if (timetable.nowMs >= this.#deadlineMs) {
       this.giveUp()
@@ -119,8 +131,8 @@ export class Journey {
         this.#rest(homes.length > 0)
         return
       }
-      const trial: Trial = { home: route.home, via: route.via, silent: false, attempt: undefined }
-      this.#tried = [...this.#tried, trial]
+      const trial = new Trial(route)
+      this.#tried = this.#tried.concat(trial)
       if (route.home.server === self ? this.#deliverHere() : this.#attempt(trial)) return
     }
   }

@@ -23,13 +23,23 @@ interface Topic {
 }
 
 /** Where a journey is among the others; read and written by `Journeys` only. */
-export interface JourneyPlace {
+export class JourneyPlace {
   readonly journey: Journey
   readonly load: Load
   readonly topic: Topic
   readonly recipient: Recipient
   before: JourneyPlace | undefined
   after: JourneyPlace | undefined
+
+  /** The last one to its recipient. */
+  constructor(journey: Journey, load: Load, topic: Topic, recipient: Recipient) {
+    this.journey = journey
+    this.load = load
+    this.topic = topic
+    this.recipient = recipient
+    this.before = recipient.last
+    this.after = undefined
+  }
 }
 
 /**
@@ -84,7 +94,7 @@ export class Journeys {
     this.#size += 1
     const topic = this.#topicOf(topicKey)
     const recipient = recipientIn(topic, to)
-    const place = { journey, load, topic, recipient, before: recipient.last, after: undefined }
+    const place = new JourneyPlace(journey, load, topic, recipient)
     if (recipient.last === undefined) recipient.first = place
     else recipient.last.after = place
     recipient.last = place

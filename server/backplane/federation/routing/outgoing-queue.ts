@@ -13,7 +13,7 @@ import { AttemptTable } from './attempt-table.ts'
 import { type Answer, answerOf } from './receipt.ts'
 
 /** An envelope on its way to one other server. */
-export interface Attempt {
+export class Attempt {
   readonly number: number
   /** A serialised Envelope. */
   readonly envelope: Uint8Array
@@ -23,7 +23,15 @@ export interface Attempt {
   /** Called at most once. */
   readonly onAnswer: (answer: Answer) => void
   /** It was handed to the stream: from here on it may have arrived. */
-  sent: boolean
+  sent = false
+
+  constructor(number: number, envelope: Uint8Array, destination: Uint8Array, onAnswer: (answer: Answer) => void) {
+    this.number = number
+    this.envelope = envelope
+    this.destination = destination
+    this.bytes = routedEnvelopeBytes(envelope, destination)
+    this.onAnswer = onAnswer
+  }
 }
 
 export interface OutgoingQueueOptions {
@@ -81,7 +89,7 @@ export class OutgoingQueue {
     if (bytes > this.#maxFrameBytes)
       return limitError('federationMaxRequestBytes', this.#maxFrameBytes, { value: bytes })
     if (this.attempts >= federationMaxAttempts || this.#bytes + bytes > federationMaxQueueBytes) return tooMany()
-    const attempt = { number: this.#options.nextNumber(), envelope, destination, bytes, onAnswer, sent: false }
+    const attempt = new Attempt(this.#options.nextNumber(), envelope, destination, onAnswer)
     this.#attempts.add(attempt)
     this.#waiting.push(attempt)
     this.#bytes += bytes

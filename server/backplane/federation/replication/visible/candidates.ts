@@ -2,7 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { type Ed25519VerifySync, MeshError, type VerifiedRecord, verifyRecordSync } from '@mesh/core'
 import { MembershipKind, MembershipRecordSchema, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { type ByteKey, bytesOfKey } from '../../../../byte-key.ts'
-import type { Home } from '../../home.ts'
+import { Home } from '../../home.ts'
 import { NONE } from '../table/hash-index.ts'
 import { ROW_VERIFIED, ROW_WITHHELD } from '../table/row-columns.ts'
 import type { RowStore } from '../table/row-store.ts'
@@ -56,7 +56,7 @@ export class Candidates {
 
   home(slot: number): Home {
     const { store } = this.#options
-    return { server: store.tableOf(slot).origin, session: store.session(slot), order: store.order(slot) }
+    return new Home(store.tableOf(slot).origin, store.session(slot), store.order(slot))
   }
 
   /** Whether the row's peer signed it. One that it did not sign is withheld from then on. */
