@@ -55,26 +55,33 @@ export class ProtoReader {
 
   /** A varint of up to 64 bits. */
   uint64(): bigint {
-    // Seven bytes are 49 bits, which a number holds exactly; the other three at most are the upper 15.
+    // In two halves of 32 bits: one bigint at the end costs less than arithmetic with several.
     let low = 0
-    for (let shift = 1; shift < 2 ** 49; shift *= 128) {
+    for (let shift = 0; shift < 28; shift += 7) {
       const byte = this.#byte()
-      low += (byte & 0x7f) * shift
+      low |= (byte & 0x7f) << shift
       if (byte < 0x80) return BigInt(low)
     }
-    let high = 0
-    for (let shift = 1; shift < 2 ** 21; shift *= 128) {
-      const byte = this.#byte()
-      high += (byte & 0x7f) * shift
-      if (byte < 0x80) return high < 2 ** 15 ? (BigInt(high) << 49n) | BigInt(low) : fail()
+    let byte = this.#byte()
+    low |= (byte & 0x0f) << 28
+    let high = (byte & 0x7f) >> 4
+    for (let shift = 3; byte >= 0x80; shift += 7) {
+      if (shift > 31) return fail()
+      byte = this.#byte()
+      // The tenth byte has room for one bit.
+      if (shift === 31 && byte > 1) return fail()
+      high |= (byte & 0x7f) << shift
     }
-    return fail()
+    UINT64.setUint32(0, high)
+    UINT64.setUint32(4, low)
+    return UINT64.getBigUint64(0)
   }
 
   /** A length-delimited field, as a view. */
   bytes(): Uint8Array {
     const length = this.span()
-    return this.#bytes.subarray(this.valueAt, this.valueAt + length)
+    // Not `subarray`: that of a Buffer takes three times as long.
+    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + this.valueAt, length)
   }
 
   /** A reader of a length-delimited field that is a message itself. */
@@ -112,6 +119,9 @@ export class ProtoReader {
     this.#at += bytes
   }
 }
+
+/** Where two halves become a whole. */
+const UINT64 = new DataView(new ArrayBuffer(8))
 
 function fail(): never {
   throw new UnusualMessage()

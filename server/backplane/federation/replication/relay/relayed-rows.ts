@@ -132,7 +132,7 @@ export class RelayedRows {
     const verdict = intake.account(rows, page)
     if (verdict === 'missing') this.#dropIntake()
     if (verdict !== 'next') return verdict === 'repeated'
-    for (const row of rows.rows) this.#options.rows.add(intake.table, row)
+    this.#options.rows.addAll(intake.table, rows.rows)
     if (!intake.isComplete) return true
     this.#intake = undefined
     if (this.#snapshot !== undefined) store.dropTable(this.#snapshot.table)

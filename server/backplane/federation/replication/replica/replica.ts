@@ -329,7 +329,7 @@ export class Replica {
       this.#pull()
     }
     if (intake === undefined || verdict !== 'next') return
-    for (const row of rows.rows) this.#options.rows.add(intake.table, row)
+    this.#options.rows.addAll(intake.table, rows.rows)
     this.#moved()
     if (!intake.isComplete) return
     this.#intake = undefined

@@ -34,23 +34,29 @@ export class RowIntake {
    * @throws MeshError what `checkRow` throws, RECORD_STALE, LIMIT_EXCEEDED federation_max_rows
    */
   apply(table: RowTable, row: Row): void {
+    const nowWallMs = this.#options.nowWallMs()
     if (row.gone) {
-      this.#remove(table, row)
+      this.#remove(table, row, nowWallMs)
       return
     }
     const { store } = this.#options
-    const fields = this.#check(table, row, MembershipKind.JOIN)
+    const fields = checkOf(table, row, MembershipKind.JOIN, nowWallMs)
     const first = store.firstHome(row.topic, row.peerKey)
     this.#set(table, row, fields, { first, slot: store.findFrom(first, table) })
   }
 
   /**
-   * Adds a row of a snapshot.
+   * Adds rows of a snapshot.
    * @throws MeshError as `apply`, and INVALID_ARGUMENT for a row that is there twice
    */
-  add(table: RowTable, row: Row): void {
+  addAll(table: RowTable, rows: readonly Row[]): void {
+    const nowWallMs = this.#options.nowWallMs()
+    for (const row of rows) this.#add(table, row, nowWallMs)
+  }
+
+  #add(table: RowTable, row: Row, nowWallMs: number): void {
     const { store } = this.#options
-    const fields = this.#check(table, row, MembershipKind.JOIN)
+    const fields = checkOf(table, row, MembershipKind.JOIN, nowWallMs)
     const first = store.firstHome(row.topic, row.peerKey)
     if (row.gone || store.findFrom(first, table) !== NONE) {
       throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'the snapshot has a row that is gone, or one twice')
@@ -82,10 +88,10 @@ export class RowIntake {
     visible.put(table, next, place, fields.seq === heldSeq && !isSameRecord)
   }
 
-  #remove(table: RowTable, row: Row): void {
+  #remove(table: RowTable, row: Row, nowWallMs: number): void {
     const { store, visible } = this.#options
     const { topic, peerKey, record: signed } = row
-    const fields = signed && this.#check(table, row, MembershipKind.LEAVE)
+    const fields = signed && checkOf(table, row, MembershipKind.LEAVE, nowWallMs)
     const slot = topic.length === 32 && peerKey.length === 32 ? store.find(table, topic, peerKey) : NONE
     if (slot === NONE) return
     const reason = REASONS_OF_ORIGIN.includes(row.reason) ? row.reason : DepartureReason.EXPIRED
@@ -101,9 +107,13 @@ export class RowIntake {
       }
     visible.remove(slot, { reason: reason as DepartureReason, leave })
   }
+}
 
-  #check(table: RowTable, { topic, peerKey, sessionOrder, record }: Row, kind: MembershipKind): RecordFields {
-    const nowWallMs = this.#options.nowWallMs()
-    return checkRow(record, { kind, topic, peerKey, sessionOrder, homeKey: table.originKey, nowWallMs })
-  }
+function checkOf(
+  { originKey: homeKey }: RowTable,
+  { topic, peerKey, sessionOrder, record }: Row,
+  kind: MembershipKind,
+  nowWallMs: number,
+): RecordFields {
+  return checkRow(record, { kind, topic, peerKey, sessionOrder, homeKey, nowWallMs })
 }

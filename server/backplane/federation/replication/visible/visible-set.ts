@@ -5,7 +5,7 @@ import { type ByteKey, byteKey, bytesOfKey } from '../../../../byte-key.ts'
 import type { Instant, TopicChange } from '../../../../directory/directory.ts'
 import type { Home } from '../../home.ts'
 import { NONE } from '../table/hash-index.ts'
-import { ROW_VERIFIED, ROW_WITHHELD } from '../table/row-columns.ts'
+import { ROW_BEHIND, ROW_VERIFIED, ROW_WITHHELD } from '../table/row-columns.ts'
 import type { NewRow, RowStore } from '../table/row-store.ts'
 import type { RowTable } from '../table/row-table.ts'
 import type { SlotLists } from '../table/slot-lists.ts'
@@ -92,7 +92,7 @@ export class VisibleSet {
     if (table.live) return
     table.live = true
     const { store } = this.#options
-    for (const slot of store.slotsOf(table)) this.#settle(store.firstOf(slot), NONE, LOST)
+    for (const slot of store.slotsOf(table)) if (!this.#showAlone(slot)) this.#settle(store.firstOf(slot), NONE, LOST)
   }
 
   /** The rows of a table count no more. */
@@ -109,6 +109,18 @@ export class VisibleSet {
   drop(table: RowTable, reason: DepartureReason): void {
     this.hide(table, reason)
     this.#options.store.dropTable(table)
+  }
+
+  /** `#settle` for what most rows of a new table are: the only one of a peer that nobody here asks about. False for the others. */
+  #showAlone(slot: number): boolean {
+    const { store, departures, watched, shown } = this.#options
+    const { columns } = store
+    if (departures.size > 0 || columns.next[slot] !== NONE || store.has(slot, ROW_BEHIND | ROW_WITHHELD)) return false
+    const topic = columns.topic[slot] as number
+    if (watched(store.topics.key(topic))) return false
+    columns.shownAt[slot] = shown.push(topic, slot)
+    this.#revision += 1
+    return true
   }
 
   /** Shows of one peer in one topic what now counts; `touched` is the row that changed, if its table stayed the same. */
