@@ -6,7 +6,8 @@ export function byteKey(bytes: Uint8Array): ByteKey {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
-/** The bytes `key` was made of. */
-export function bytesOfKey(key: ByteKey): Uint8Array {
-  return new Uint8Array(Buffer.from(key, 'latin1'))
+/** The bytes `key` was made of, in an array of their own, or in `target`, which has that length. */
+export function bytesOfKey(key: ByteKey, target = new Uint8Array(key.length)): Uint8Array {
+  for (let i = 0; i < key.length; i++) target[i] = key.charCodeAt(i)
+  return target
 }

@@ -178,21 +178,13 @@ export class RunningServer {
     return frontDoor({
       policy,
       guard: this.#listener.guard,
-      lanes: this.#lanes(),
+      lanes: [fastLane(this.#core), replicateLane(this.#core, this.#federation?.accept), this.#fullLane()],
       pages: serveMetrics ? this.#operatorPages() : new Map(),
       maxHeaderBytes: this.#options.limits.http2MaxHeaderBytes,
       trustedProxies,
       fallback: fallback && guarded(fallback, this.#options.log),
       onRefused: (why) => this.#metrics.rejectedRequests.add(why),
     })
-  }
-
-  /** Quick ones first. */
-  #lanes(): CallLane[] {
-    const core = this.#core
-    const full = this.#fullLane()
-    if (this.#federation === undefined) return [fastLane(core), full]
-    return [fastLane(core), replicateLane({ core, accept: this.#federation.accept }), full]
   }
 
   #fullLane(): CallLane {

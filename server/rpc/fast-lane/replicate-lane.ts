@@ -14,23 +14,20 @@ import { type PlainForm, plainReplicate } from './plain-call.ts'
 import { Reply } from './reply.ts'
 import { RequestBody } from './request-body.ts'
 
-export interface ReplicateLaneOptions {
-  readonly core: Pick<SignalCore, 'limits' | 'clock' | 'metrics' | 'log'>
-  /** `ReplicateTrunk.accept`. */
-  readonly accept: AcceptReplicate
-}
+type Core = Pick<SignalCore, 'limits' | 'clock' | 'metrics' | 'log'>
 
 /**
  * Replicate in its plain form, gRPC without compression or deadline, with the same bytes on the wire and without Connect's
- * machinery per message. Everything else is left to the full lane.
+ * machinery per message. Everything else is left to the full lane, and everything of a server that stands alone.
+ * `accept`: `ReplicateTrunk.accept`.
  */
-export function replicateLane({ core, accept }: ReplicateLaneOptions): CallLane {
+export function replicateLane(core: Core, accept: AcceptReplicate | undefined): CallLane {
   return (request, response, call) => {
-    const plain = plainReplicate(request)
-    if (plain === undefined) return false
+    const plain = accept && plainReplicate(request)
+    if (accept === undefined || plain === undefined) return false
     core.metrics.lanes.add('fast')
     resetAfterEnd(response)
-    serve({ core, accept }, { request, response, call, plain })
+    serve(core, accept, { request, response, call, plain })
     return true
   }
 }
@@ -42,8 +39,11 @@ interface Served {
   readonly plain: PlainForm
 }
 
-function serve({ core, accept }: ReplicateLaneOptions, { request, response, call, plain }: Served): void {
-  const { limits, clock, metrics, log } = core
+function serve(
+  { limits, clock, metrics, log }: Core,
+  accept: AcceptReplicate,
+  { request, response, call, plain }: Served,
+): void {
   const reply = new Reply(response, plain)
   const writer = new PieceWriter({ limits, onDrain: () => stream?.drained() })
   let stream: CallStream | undefined

@@ -79,7 +79,7 @@ export class LoopbackServer {
     handler = frontDoor({
       policy: new AccessPolicy({ host, port, allowedHosts, allowedOrigins: undefined }),
       guard: listener.guard,
-      lanes: options.lane === 'full' ? [full] : [replicateLane({ core, accept: trunk.accept }), full],
+      lanes: options.lane === 'full' ? [full] : [replicateLane(core, trunk.accept), full],
       pages: new Map(),
       maxHeaderBytes: limits.http2MaxHeaderBytes,
       trustedProxies: 0,

@@ -1,10 +1,12 @@
 import type { Random } from '@mesh/core'
 import { type Row, RowSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { type SignedRecord, SignedRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
-import type { ByteKey } from '../../../../byte-key.ts'
+import { type ByteKey, bytesOfKey } from '../../../../byte-key.ts'
 import { ByteSlab } from './byte-slab.ts'
 import { HashIndex, NONE } from './hash-index.ts'
 import { KeyedHash } from './keyed-hash.ts'
+import { LastLookup } from './last-lookup.ts'
+import type { NewRow } from './new-row.ts'
 import { type RecordFields, readRecordFields } from './record-fields.ts'
 import { ROW_BEHIND, RowColumns } from './row-columns.ts'
 import { rowHash } from './row-digest.ts'
@@ -20,14 +22,6 @@ const SIGNED_RECORD = SignedRecordSchema.typeName
 const SIGNATURE_BYTES = 64
 const KEY_BYTES = 32
 
-/** A row to be stored: its signed record, and what is read from it all the time. */
-export interface NewRow {
-  readonly topic: Uint8Array
-  readonly peerKey: Uint8Array
-  readonly signed: SignedRecord
-  readonly fields: Pick<RecordFields, 'peerAt' | 'sessionAt' | 'sessionOrder'>
-}
-
 /**
  * The rows of all origins, found by (table, topic, peer), by (topic, peer) over all tables, and by table.
  *
@@ -42,6 +36,7 @@ export class RowStore {
   /** By (topic, peer): the first row of the chain. */
   readonly #index = new HashIndex()
   readonly #tables: (RowTable | undefined)[] = []
+  readonly #last = new LastLookup()
   /** Where keys that are looked up are spelled out: this happens for every message. */
   readonly #topicBytes = new Uint8Array(KEY_BYTES)
   readonly #peerKeyBytes = new Uint8Array(KEY_BYTES)
@@ -86,14 +81,17 @@ export class RowStore {
   /** The first of a peer's rows in a topic, in any table, or NONE; the others follow by `nextHome`. */
   firstHome(topic: Uint8Array, peer: Uint8Array): number {
     const number = this.topics.find(topic)
-    const cell = number === NONE ? NONE : this.#cell(number, peer)
+    if (number === NONE) return NONE
+    const hash = this.#hash.of(peer, number)
+    this.#last.set(topic, peer, number, hash)
+    const cell = this.#cell(number, peer, hash)
     return cell === NONE ? NONE : this.#index.slot(cell)
   }
 
   /** The same, by keys; NONE too when they have not the length of keys. */
   firstHomeOf(topicKey: ByteKey, peer: ByteKey): number {
     if (topicKey.length !== KEY_BYTES || peer.length !== KEY_BYTES) return NONE
-    return this.firstHome(bytesInto(this.#topicBytes, topicKey), bytesInto(this.#peerKeyBytes, peer))
+    return this.firstHome(bytesOfKey(topicKey, this.#topicBytes), bytesOfKey(peer, this.#peerKeyBytes))
   }
 
   /** The first row of the chain that a row is in. */
@@ -110,14 +108,15 @@ export class RowStore {
   insert(table: RowTable, { topic, peerKey, signed, fields }: NewRow, first: number): number {
     const { columns } = this
     const slot = columns.allocate()
-    const number = this.topics.use(topic)
+    const isFound = this.#last.found(topic, peerKey)
+    const number = isFound ? this.topics.useAgain(this.#last.number) : this.topics.use(topic)
     columns.table[slot] = table.number
     columns.topic[slot] = number
     columns.flags[slot] = 0
     columns.shownAt[slot] = NONE
     columns.tableAt[slot] = this.#tableSlots.push(table.number, slot)
     this.#write(table, slot, signed, fields)
-    this.#link(slot, first, number, peerKey)
+    this.#link(slot, first, isFound ? this.#last.hash : this.#hash.of(peerKey, number))
     table.rows += 1
     for (const view of table.views) view.keep(slot, undefined)
     return slot
@@ -141,6 +140,7 @@ export class RowStore {
   }
 
   remove(slot: number): void {
+    this.#last.clear()
     const table = this.tableOf(slot)
     const { columns } = this
     const at = columns.tableAt[slot] as number
@@ -155,6 +155,7 @@ export class RowStore {
   /** Takes a table with all its rows away. Nothing of it may be shown any more. */
   dropTable(table: RowTable): void {
     for (const view of table.views) view.close()
+    this.#last.clear()
     for (const slot of this.#tableSlots.slots(table.number)) {
       this.#unlink(slot)
       this.topics.release(this.columns.topic[slot] as number)
@@ -242,11 +243,11 @@ export class RowStore {
   }
 
   /** Puts a row into the chain of its peer behind the first row, or starts the chain. */
-  #link(slot: number, first: number, topic: number, peer: Uint8Array): void {
+  #link(slot: number, first: number, hash: number): void {
     const { next } = this.columns
     if (first === NONE) {
       next[slot] = NONE
-      this.#index.add(this.#hash.of(peer, topic), slot)
+      this.#index.add(hash, slot)
     } else {
       this.mark(slot, ROW_BEHIND)
       next[slot] = next[first] as number
@@ -272,9 +273,8 @@ export class RowStore {
   }
 
   /** The cell of the index with the chain of a peer in a topic, or NONE. */
-  #cell(topic: number, peer: Uint8Array): number {
+  #cell(topic: number, peer: Uint8Array, hash = this.#hash.of(peer, topic)): number {
     const { columns } = this
-    const hash = this.#hash.of(peer, topic)
     for (let cell = this.#index.first(hash); cell !== NONE; cell = this.#index.next(cell, hash)) {
       const slot = this.#index.slot(cell)
       if (columns.topic[slot] !== topic) continue
@@ -292,9 +292,4 @@ export class RowStore {
   #latin1(slot: number, at: number, length: number): ByteKey {
     return this.tableOf(slot).slab.latin1(this.columns.entry[slot] as number, at, length)
   }
-}
-
-function bytesInto(target: Uint8Array, key: ByteKey): Uint8Array {
-  for (let i = 0; i < KEY_BYTES; i++) target[i] = key.charCodeAt(i)
-  return target
 }

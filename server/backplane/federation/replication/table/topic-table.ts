@@ -39,6 +39,11 @@ export class TopicTable {
     const hash = this.#hash.of(topic, 0)
     const cell = this.#cell(topic, hash)
     const number = cell === NONE ? this.#add(topic, hash) : this.#index.slot(cell)
+    return this.useAgain(number)
+  }
+
+  /** A topic that has rows gets one more. */
+  useAgain(number: number): number {
     this.#uses[number] = (this.#uses[number] as number) + 1
     return number
   }

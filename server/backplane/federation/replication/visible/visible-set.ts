@@ -5,8 +5,9 @@ import { type ByteKey, byteKey, bytesOfKey } from '../../../../byte-key.ts'
 import type { Instant, TopicChange } from '../../../../directory/directory.ts'
 import type { Home } from '../../home.ts'
 import { NONE } from '../table/hash-index.ts'
+import type { NewRow } from '../table/new-row.ts'
 import { ROW_BEHIND, ROW_VERIFIED, ROW_WITHHELD } from '../table/row-columns.ts'
-import type { NewRow, RowStore } from '../table/row-store.ts'
+import type { RowStore } from '../table/row-store.ts'
 import type { RowTable } from '../table/row-table.ts'
 import type { SlotLists } from '../table/slot-lists.ts'
 import type { Candidates } from './candidates.ts'
@@ -207,7 +208,7 @@ export class VisibleSet {
     const peer = store.peer(slot)
     const isSigned = leave !== undefined && candidates.isGenuineLeave(leave, topicKey, peer)
     const record: SignedRecord | undefined = isSigned ? leave.signed : undefined
-    const [topic, peerKey, sessionId] = [topicKey, peer, store.session(slot)].map(bytesOfKey) as [
+    const [topic, peerKey, sessionId] = [topicKey, peer, store.session(slot)].map((key) => bytesOfKey(key)) as [
       Uint8Array,
       Uint8Array,
       Uint8Array,
