@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { generateSigningKey, type SigningKey } from '@mesh/core'
 import { createServer, type FederationOptions, type MeshServer } from '@mesh/server'
 import { serveWorker } from '../../harness/worker.ts'
@@ -24,6 +25,8 @@ let key: SigningKey | undefined
 
 let server: MeshServer | undefined
 
+let pauses: ReturnType<typeof monitorEventLoopDelay> | undefined
+
 serveWorker({
   /** The key of the server that `listen` will start. */
   async identify(): Promise<Uint8Array> {
@@ -39,6 +42,15 @@ serveWorker({
   }): Promise<number> {
     server = createServer({ port: 0, limits: LIMITS, ...(key && { key }), ...options })
     return (await server.listen()).port
+  },
+  watchPauses(): void {
+    pauses = monitorEventLoopDelay({ resolution: 1 })
+    pauses.enable()
+  },
+  /** The longest time that the event loop was busy with one thing since `watchPauses`. */
+  longestPauseMs(): number {
+    pauses?.disable()
+    return (pauses?.max ?? 0) / 1e6
   },
   /** Rows of other servers that this one holds. */
   replicatedRows: (): number => server?.stats().replicatedRows ?? 0,
