@@ -57,7 +57,8 @@ export class AttemptTable<T extends Numbered> {
   }
 }
 
-/** Numbers that follow each other lie beside each other. */
+/** Numbers that follow each other must not lie beside each other: a removal passes over all cells up to the next empty one. */
 function hashOf(number: number): number {
-  return number >>> 0
+  const spread = Math.imul(number | 0, 0x9e3779b1)
+  return (spread ^ (spread >>> 15)) >>> 0
 }
