@@ -62,7 +62,8 @@ export class ReplicateWire {
           if (frame.case === 'hello') void prove(frame.value).catch(reject)
           else if (frame.case === 'proof') resolve()
           else if (frame.case === 'credit') wire.#grant(frame.value.frames)
-          else if (frame.case === 'goaway') reject(new Error(`goaway: ${JSON.stringify(frame.value.error)}`))
+          else if (frame.case === 'goaway')
+            reject(new Error(`goaway: reason ${frame.value.error?.reason}, ${frame.value.error?.limit}`))
           else onFrame(frame)
         }
       })

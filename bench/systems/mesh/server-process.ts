@@ -3,7 +3,7 @@ import { generateSigningKey, type SigningKey } from '@mesh/core'
 import { createServer, type FederationOptions, type MeshServer } from '@mesh/server'
 import { serveWorker } from '../../harness/worker.ts'
 
-/** The rates that keep a peer polite are far below what a bench sends; every other limit keeps its default. */
+/** The rates that keep a peer polite, and the rows of a server, are below what a bench sends; every other limit keeps its default. */
 const UNLIMITED = 1_000_000_000
 
 const LIMITS = {
@@ -19,6 +19,8 @@ const LIMITS = {
   federationRecordsBurst: UNLIMITED,
   federationMessagesPerSecond: UNLIMITED,
   federationMessagesBurst: UNLIMITED,
+  // A million come as a snapshot, and more after it.
+  federationMaxRows: UNLIMITED,
 }
 
 let key: SigningKey | undefined
