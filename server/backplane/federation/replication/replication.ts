@@ -225,9 +225,12 @@ export class Replication implements FederationChannel {
     return this.#visible.revision
   }
 
-  /** Whether rows of others are on their way, or have to be expected: always after the start, until the others were heard. */
+  /** Whether rows of a server that is heard, itself or through another one, are still on their way. */
   get isCatchingUp(): boolean {
-    return [...this.#replicas.all.values()].some(({ isCatchingUp }) => isCatchingUp)
+    return [...this.#replicas.all].some(
+      ([origin, { isIncomplete }]) =>
+        isIncomplete && (this.#outboxes.has(origin) || this.#relays.viaOf(origin) !== undefined),
+    )
   }
 
   /** Every origin with rows, the own one first. */

@@ -117,10 +117,9 @@ export class Replica {
     return this.#tables.stage === 'empty'
   }
 
-  /** Whether the origin has more than what is held of it, as far as is known. One that is silent is waited for as long as a lease. */
-  get isCatchingUp(): boolean {
-    const { federationLeaseMs } = this.#options.limits
-    return (this.#isBehind || this.#needsSnapshot) && this.#tables.msSinceHeard < federationLeaseMs
+  /** Whether this is less than what the origin told of, or nothing yet. */
+  get isIncomplete(): boolean {
+    return this.#isBehind || this.#needsSnapshot
   }
 
   /** Undefined when no rows are held. */
