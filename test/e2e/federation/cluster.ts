@@ -93,7 +93,8 @@ export class ClusterServer {
   }
 
   async view(): Promise<FederationView> {
-    const response = await fetch(`${this.origin}/federation`)
+    // A connection for each: one that is kept is closed by the server after a while (unauthenticated_ms), maybe just now.
+    const response = await fetch(`${this.origin}/federation`, { headers: { connection: 'close' } })
     if (!response.ok) throw new Error(`/federation of server ${this.index}: ${response.status}`)
     return (await response.json()) as FederationView
   }
