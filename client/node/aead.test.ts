@@ -1,4 +1,4 @@
-import { systemRandom, webCryptoAead } from '@mesh/core'
+import { deriveLinkKeys, ErrorReason, systemRandom, webCryptoAead } from '@mesh/core'
 import { describe, expect, it } from 'vitest'
 import { nodeAead } from './aead.ts'
 
@@ -26,5 +26,29 @@ describe('node aead', () => {
     }
     expect(() => node.open(new Uint8Array(12), sealed)).toThrow()
     expect(() => node.open(nonce, sealed.subarray(1))).toThrow()
+  })
+
+  it('seals and opens packets at once, into bytes of their own', async () => {
+    const agreement = {
+      exportHello: systemRandom.bytes(32),
+      exportHelloReply: systemRandom.bytes(32),
+      connectionId: systemRandom.bytes(16),
+      topic: systemRandom.bytes(32),
+      lowerKey: new Uint8Array(32).fill(1),
+      higherKey: new Uint8Array(32).fill(2),
+      lowerSessionId: systemRandom.bytes(16),
+      higherSessionId: systemRandom.bytes(16),
+      aead: nodeAead,
+    }
+    const { send: sealer } = await deriveLinkKeys({ ...agreement, role: 'lower' })
+    const { receive: opener } = await deriveLinkKeys({ ...agreement, role: 'higher' })
+    const plaintext = systemRandom.bytes(100)
+    const expected = plaintext.slice()
+    const packet = sealer.seal(plaintext)
+    if (packet instanceof Promise) throw new Error('a promise')
+    plaintext.fill(0)
+    expect(packet.number).toBe(1n)
+    expect(new Uint8Array(opener.open(packet) as Uint8Array)).toEqual(expected)
+    expect(() => opener.open(packet)).toThrow(expect.objectContaining({ reason: ErrorReason.LINK_REPLAY }))
   })
 })

@@ -10,19 +10,17 @@ import {
   HEARTBEAT,
   INIT,
   INIT_ACK,
-  type PacketChunk,
   parseSctpPacket,
   RECONFIG,
   type ReconfigChunk,
   SACK,
   type SackChunk,
-  SctpPacketWriter,
   SHUTDOWN,
   SHUTDOWN_ACK,
   serializeChunk,
-  serializedChunk,
   serializeSack,
 } from './sctp-packet.ts'
+import { type PacketChunk, SctpPacketWriter, serializedChunk } from './sctp-packet-writer.ts'
 import { ASSOCIATION_CLOSED, ASSOCIATION_ESTABLISHED, type SctpAssociation } from './werift-association.ts'
 import type { DtlsTransport } from './werift-internals.ts'
 

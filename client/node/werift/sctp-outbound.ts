@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT, type PacketChunk, UNORDERED } from './sctp-packet.ts'
+import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp-packet.ts'
+import type { PacketChunk } from './sctp-packet-writer.ts'
 import type { OutboundChunk, SctpAssociation } from './werift-association.ts'
 
 /**

@@ -1,6 +1,7 @@
 import { seededRandom } from '@mesh/core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { parseSctpPacket, SctpPacketWriter, serializeChunk, serializedChunk, serializeSack } from './sctp-packet.ts'
+import { parseSctpPacket, serializeChunk, serializeSack } from './sctp-packet.ts'
+import { SctpPacketWriter, serializedChunk } from './sctp-packet-writer.ts'
 import { loadWerift } from './werift-internals.ts'
 
 let crc32c: (data: Uint8Array) => number

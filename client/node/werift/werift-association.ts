@@ -1,4 +1,4 @@
-import type { PacketChunk } from './sctp-packet.ts'
+import type { PacketChunk } from './sctp-packet-writer.ts'
 import type { DtlsTransport, WeriftEvent } from './werift-internals.ts'
 
 /**
