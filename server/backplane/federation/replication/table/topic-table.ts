@@ -24,6 +24,11 @@ export class TopicTable {
     return this.#index.size
   }
 
+  /** All numbers are below this one. */
+  get numbers(): number {
+    return this.#used
+  }
+
   get capacityBytes(): number {
     return this.#bytes.length + this.#uses.byteLength + this.#index.capacityBytes
   }

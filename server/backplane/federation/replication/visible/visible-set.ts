@@ -93,7 +93,11 @@ export class VisibleSet {
     if (table.live) return
     table.live = true
     const { store } = this.#options
-    for (const slot of store.slotsOf(table)) if (!this.#showAlone(slot)) this.#settle(store.firstOf(slot), NONE, LOST)
+    // By topic number: 1 where nobody asks. A topic has several rows, and its key costs more than all else here.
+    const unwatched = new Uint8Array(store.topics.numbers)
+    for (const slot of store.slotsOf(table)) {
+      if (!this.#showAlone(slot, unwatched)) this.#settle(store.firstOf(slot), NONE, LOST)
+    }
   }
 
   /** The rows of a table count no more. */
@@ -113,12 +117,15 @@ export class VisibleSet {
   }
 
   /** `#settle` for what most rows of a new table are: the only one of a peer that nobody here asks about. False for the others. */
-  #showAlone(slot: number): boolean {
+  #showAlone(slot: number, unwatched: Uint8Array): boolean {
     const { store, departures, watched, shown } = this.#options
     const { columns } = store
     if (departures.size > 0 || columns.next[slot] !== NONE || store.has(slot, ROW_BEHIND | ROW_WITHHELD)) return false
     const topic = columns.topic[slot] as number
-    if (watched(store.topics.key(topic))) return false
+    if (unwatched[topic] === 0) {
+      if (watched(store.topics.key(topic))) return false
+      unwatched[topic] = 1
+    }
     columns.shownAt[slot] = shown.push(topic, slot)
     this.#revision += 1
     return true
