@@ -182,7 +182,8 @@ export class Router implements EnvelopeTaker {
     const mayReturn =
       this.#options.backplane.ownSessionOf(topicKey, to) !== undefined || this.#leftRecently(topicKey, to)
     // A session does not come back under its id: holding for a certain one would be in vain.
-    return mayReturn && toSession === '' && this.#inboxes.hold(envelope)
+    // A copy: its bytes may be a view of much more, which must not be kept with it.
+    return mayReturn && toSession === '' && this.#inboxes.hold({ ...envelope, bytes: envelope.bytes.slice() })
   }
 
   #leftRecently(topicKey: ByteKey, peer: ByteKey): boolean {
@@ -198,7 +199,7 @@ export class Router implements EnvelopeTaker {
     const own = backplane.ownSessionOf(topicKey, to)
     if (own === undefined || (toSession !== '' && toSession !== own)) return 'absent'
     const session = sessions.get(own)
-    if (session === undefined && !this.#hold({ ...envelope, bytes: bytes.slice() })) return 'absent'
+    if (session === undefined && !this.#hold(envelope)) return 'absent'
     if (session?.deliver(bytes, ttlMs > 0 ? ttlStamp(ttlMs) : NO_STAMP) === false) return slow()
     const fate = session === undefined ? 'held' : fateIn(session)
     sessions.sentIdsOf(from).set(idKey, fate)

@@ -63,7 +63,7 @@ class Trial implements TriedRoute {
  *     what arrived twice is dropped by its destination, or by the client that is at both.
  */
 export class Journey {
-  readonly envelope: RoutedEnvelope
+  #envelope: RoutedEnvelope
   readonly outcome: Promise<RemoteDelivery>
   /** Written by `Journeys`. */
   place: JourneyPlace | undefined
@@ -85,7 +85,7 @@ export class Journey {
   #tell: ((outcome: RemoteDelivery) => void) | undefined
 
   constructor(envelope: RoutedEnvelope, context: JourneyContext) {
-    this.envelope = envelope
+    this.#envelope = envelope
     this.#context = context
     this.#startMs = context.timetable.nowMs
     this.#deadlineMs = this.#startMs + (envelope.ttlMs > 0 ? envelope.ttlMs : this.#patienceMs)
@@ -94,6 +94,10 @@ export class Journey {
     })
     if (this.#mayBeHeld)
       this.#patience = context.timetable.at(this.#startMs + this.#patienceMs, () => this.#say('held'))
+  }
+
+  get envelope(): RoutedEnvelope {
+    return this.#envelope
   }
 
   /** Starts, or starts a new round at once when it rests: there may be a way now. The caller may have looked the homes up already. */
@@ -218,6 +222,8 @@ export class Journey {
       this.giveUp()
       return
     }
+    // It stays for a while: not with the memory that it shares with others of its sender.
+    if (this.#restMs === FIRST_REST_MS) this.#envelope = { ...this.#envelope, bytes: this.#envelope.bytes.slice() }
     this.#meet(timetable.nowMs + this.#restMs, () => this.go())
     this.#restMs = Math.min(2 * this.#restMs, limits.federationReceiptMs)
   }
