@@ -170,10 +170,8 @@ export class Router implements EnvelopeTaker {
   #elsewhere(sender: Session, envelope: OutgoingEnvelope): Routed {
     const routed = new StampedEnvelope(sender.peer, envelope, sender.stamped(envelope.bytes))
     const remote = this.#options.backplane.send(routed)
-    if (remote === undefined) {
-      return this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope, absent())
-    }
-    return remote.then((delivery) => remoteOutcome(sender, envelope, delivery))
+    if (remote !== undefined) return remote.then((delivery) => remoteOutcome(sender, envelope, delivery))
+    return this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope, absent())
   }
 
   /** Holds an envelope for a recipient that is expected back: its new session is about to join, or it left just now. */
