@@ -13,7 +13,7 @@ export interface BenchOptions {
 export const USAGE = `npm run bench -- [scenario …] [--quick] [--json <file>] [--profile]
 
   scenarios   %scenarios (default: all)
-  --quick     fewer repetitions and smaller populations: about two minutes for everything
+  --quick     fewer repetitions and smaller populations: about four minutes for everything
   --json      where the report goes (default: bench/results/<time>.json)
   --profile   servers write V8 CPU profiles to bench/results/profiles/; numbers of such a run are not comparable`
 

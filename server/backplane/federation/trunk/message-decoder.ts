@@ -27,7 +27,7 @@ const MAX_UINT32 = 0xffff_ffff
 
 /**
  * The frames of a ReplicateRequest or ReplicateResponse, which look alike. What there is much of (rows, envelopes, receipts) is
- * read by hand, in a third of the time; the rest, and whatever is unusual, is left to protobuf-es. Byte fields are views of the
+ * read by hand, in less than half of the time; the rest, and whatever is unusual, is left to protobuf-es. Byte fields are views of the
  * message, which is large: who keeps one copies it.
  * @throws MeshError INVALID_ARGUMENT when `bytes` are no such message.
  */
