@@ -199,6 +199,23 @@ describe('a server that starts again', () => {
     expect(b.takeKinds()).toEqual(['left'])
   })
 
+  test('is not shown as it was beyond its old lease when those who hear it are paused again and again', () => {
+    const { a, b, network, time } = connected(1)
+    network.disconnect(a, b)
+    const restarted = new TestServer(1, time, {}, time.wallMs + 1_000)
+    const again = new TestNetwork(restarted, b)
+    again.connect(restarted, b)
+    again.settle()
+    time.monotonicMs += 9_500
+    b.tick()
+    expect(b.shown()).toEqual([1])
+    restarted.tick()
+    again.settle()
+    time.monotonicMs += 5_000
+    b.tick()
+    expect(b.shown()).toEqual([])
+  })
+
   test('rises above the epoch it had when its clock was set back', () => {
     const { a, b, network, time } = connected(1)
     const before = a.replication.hello().epoch

@@ -22,6 +22,8 @@ type Stage =
 interface FormerTable {
   readonly table: RowTable
   readonly untilMs: number
+  /** As for the lease of the newest table: that the new epoch is heard says nothing of this one. */
+  readonly hasGrace: boolean
 }
 
 /** Tables of former epochs that are shown at once; the oldest gives way. */
@@ -99,7 +101,7 @@ export class LeasedTables {
   startOver(): void {
     const table = this.#table
     if (table !== undefined && this.#stage.kind === 'live') {
-      this.#formers.push({ table, untilMs: this.#leaseEndsMs })
+      this.#formers.push({ table, untilMs: this.#leaseEndsMs, hasGrace: this.#hasGrace })
       if (this.#formers.length > MAX_FORMER_TABLES) this.#drop(this.#formers.shift()?.table)
     } else {
       this.#drop(table)
@@ -110,11 +112,12 @@ export class LeasedTables {
 
   /** This process was paused: the origin gets some time to be heard before it is judged, once until it was. */
   grantGrace(graceMs: number): void {
-    if (this.#hasGrace) return
-    this.#hasGrace = true
     const earliestMs = this.#options.nowMs() + graceMs
-    this.#leaseEndsMs = Math.max(this.#leaseEndsMs, earliestMs)
-    this.#formers = this.#formers.map(({ table, untilMs }) => ({ table, untilMs: Math.max(untilMs, earliestMs) }))
+    if (!this.#hasGrace) this.#leaseEndsMs = Math.max(this.#leaseEndsMs, earliestMs)
+    this.#hasGrace = true
+    this.#formers = this.#formers.map((former) => {
+      return former.hasGrace ? former : { ...former, untilMs: Math.max(former.untilMs, earliestMs), hasGrace: true }
+    })
   }
 
   /** Does what is due. False when the origin can be forgotten. */
