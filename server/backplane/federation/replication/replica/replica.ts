@@ -53,6 +53,7 @@ const MAX_AWAITED_SNAPSHOTS = 4
  */
 export class Replica {
   readonly #options: ReplicaOptions
+  readonly #key: Uint8Array
   readonly #tables: LeasedTables
   follower: ReplicaFollower | undefined
   readonly #epochs: TokenBucket
@@ -85,6 +86,7 @@ export class Replica {
     const { visible, limits, now } = options
     const nowMs = (): number => now().monotonicMs
     this.#options = options
+    this.#key = bytesOfKey(options.origin)
     this.#tables = new LeasedTables({ visible, limits, nowMs })
     const clock = { monotonicMs: nowMs }
     const { federationLeaseMs, federationEpochsBurst } = limits
@@ -127,7 +129,7 @@ export class Replica {
     const { table, stage, msSinceHeard } = this.#tables
     if (table === undefined || stage === 'empty') return undefined
     return {
-      key: bytesOfKey(this.origin),
+      key: this.#key,
       epoch: this.#epoch,
       seq: this.#seq,
       head: this.#head,

@@ -20,6 +20,8 @@ export function rowHash(signatureAndRecord: Uint8Array): string {
 export class RowDigest {
   /** Little-endian limbs, not yet carried. */
   readonly #limbs = new Float64Array(LIMBS)
+  /** As they were asked for last; undefined since the last change. */
+  #bytes: Uint8Array | undefined
 
   add(hash: string): void {
     this.#change(hash, 1)
@@ -35,8 +37,13 @@ export class RowDigest {
     return copy
   }
 
-  /** 32 bytes, big-endian. */
+  /** 32 bytes, big-endian; the same array until a row changes, so not to be written to. */
   bytes(): Uint8Array {
+    this.#bytes ??= this.#carried()
+    return this.#bytes
+  }
+
+  #carried(): Uint8Array {
     const bytes = new Uint8Array(32)
     let carry = 0
     for (let limb = 0; limb < LIMBS; limb++) {
@@ -51,6 +58,7 @@ export class RowDigest {
   }
 
   #change(hash: string, sign: 1 | -1): void {
+    this.#bytes = undefined
     for (let limb = 0; limb < LIMBS; limb++) {
       const digit = (hash.charCodeAt(30 - 2 * limb) << 8) | hash.charCodeAt(31 - 2 * limb)
       this.#limbs[limb] = (this.#limbs[limb] as number) + sign * digit
