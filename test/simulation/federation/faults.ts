@@ -60,6 +60,21 @@ const FAULTS: Readonly<Record<keyof FaultRates, Fault>> = {
     server.pause()
     lasting(world, random, random.uniform() < 0.5 ? 3_000 : 15_000, () => server.resume())
   },
+  stutter: (world, random) => {
+    const server = running(world, random)
+    if (server === undefined) return
+    // As a machine that swaps: it runs for a moment between two stops, too short to hear everybody.
+    for (let i = 0, atMs = 0; i < 5; i++) {
+      world.clock.schedule(atMs, () => {
+        if (!world.faultsOver && server.process?.state === 'running') server.pause()
+      })
+      atMs += world.settings.limits.federationStateMs * (2 + random.uniform())
+      world.clock.schedule(atMs, () => {
+        if (!world.faultsOver) server.resume()
+      })
+      atMs += random.uniform() * 1_500
+    }
+  },
   flap: (world, random) => {
     const [a, b] = pair(world, random)
     const periodMs = 100 + random.uniform() * 3_000

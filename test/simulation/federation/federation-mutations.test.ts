@@ -3,7 +3,7 @@ import { tryMutation } from '../seeds/mutation.ts'
 import { FEDERATION_MUTATIONS } from './mutations.ts'
 
 /** What shows within a few seeds; `npm run sim:mutations` tries them all. */
-const QUICK_SEEDS = 100
+const QUICK_SEEDS = 20
 const TIMEOUT_MS = 240_000
 
 /** Some of each kind. */

@@ -16,6 +16,9 @@ test(
     expect(totals.brokenStreams).toBeGreaterThan(5 * RUNS)
     expect(totals.snapshots).toBeGreaterThan(5 * RUNS)
     expect(totals.passedOn).toBeGreaterThan(RUNS / 10)
+    expect(totals.passedStates).toBeGreaterThan(RUNS)
+    expect(totals.lostRows).toBeGreaterThan(RUNS / 10)
+    expect(totals.lies).toBeGreaterThan(RUNS / 50)
     expect(totals.delivered).toBeGreaterThan(10 * RUNS)
   },
   Math.max(600_000, RUNS * 300),

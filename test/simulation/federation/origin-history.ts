@@ -13,6 +13,15 @@ export interface RowFact {
   readonly recordSeq: bigint
 }
 
+/** A membership that is over, and the entry of the log that says so. */
+export interface EndedRow extends RowFact {
+  readonly epoch: bigint
+  readonly seq: bigint
+}
+
+/** Later than every entry: for rows that ended with their process. */
+const NEVER_TOLD = 2n ** 64n
+
 /** The memberships of one server at one seq of its log. */
 export type Table = ReadonlyMap<string, RowFact>
 
@@ -39,6 +48,7 @@ export class OriginHistory {
   /** Changes of the own directory since the last `note`. */
   #pending: TopicChange[] = []
   #table: Table = new Map()
+  #epoch = 0n
   #mostRows = 0
 
   /** The rows now. */
@@ -91,19 +101,20 @@ export class OriginHistory {
   note(
     boot: number,
     { epoch, seq: head, digest }: Pick<OriginStatus, 'epoch' | 'seq' | 'digest'>,
-  ): { ended: readonly RowFact[]; fault: string | undefined; started?: boolean } {
+  ): { ended: readonly EndedRow[]; fault: string | undefined; started?: boolean } {
     const pending = this.#pending
     const known = this.#epochs.get(epoch)
     if (known !== undefined && pending.length === 0 && known.head === head && known.boot === boot) return NOTHING
     this.#pending = []
     if (known !== undefined && known.boot !== boot) return { ended: [], fault: 'uses an epoch of an earlier start' }
     const history = known ?? this.#startEpoch(boot, epoch, head - BigInt(pending.length), digest)
-    const ended: RowFact[] = []
+    const ended: EndedRow[] = []
+    this.#epoch = epoch
     let seq = history.head
     for (const change of pending) {
       seq += 1n
       const gone = this.#apply(change)
-      if (gone !== undefined) ended.push(gone)
+      if (gone !== undefined) ended.push({ ...gone, epoch, seq })
       history.published.set(seq, { table: this.#table, digest: seq === head ? digest : undefined })
     }
     history.head = head
@@ -116,14 +127,24 @@ export class OriginHistory {
     return [...this.#epochs.values()].filter((epoch) => epoch.boot === boot).length
   }
 
+  /** Which start of the server wrote an epoch. */
+  bootOf(epoch: bigint): number | undefined {
+    return this.#epochs.get(epoch)?.boot
+  }
+
+  /** Epochs of the starts after one. */
+  epochsAfter(boot: number): number {
+    return [...this.#epochs.values()].filter((epoch) => epoch.boot > boot).length
+  }
+
   /** What it published up to a seq of an epoch; undefined when it never did. */
   at(epoch: bigint, seq: bigint): Published | undefined {
     return this.#epochs.get(epoch)?.published.get(seq)
   }
 
   /** The process is gone: every row ended. */
-  end(): RowFact[] {
-    const ended = [...this.#table.values()]
+  end(): EndedRow[] {
+    const ended = [...this.#table.values()].map((row) => ({ ...row, epoch: this.#epoch, seq: NEVER_TOLD }))
     this.#table = new Map()
     this.#pending = []
     return ended

@@ -2,7 +2,7 @@ import { equalBytes } from '@mesh/core'
 import type { Home } from '../../../server/backplane/federation/home.ts'
 import type { OriginStatus } from '../../../server/ops/federation-status.ts'
 import type { RowFact, Table } from './origin-history.ts'
-import type { SimProcess } from './sim-process.ts'
+import type { SimProcess, Step } from './sim-process.ts'
 import type { SimServer } from './sim-server.ts'
 import { shortEpoch } from './trace.ts'
 import type { World } from './world.ts'
@@ -13,6 +13,13 @@ interface Position {
   readonly state: OriginStatus['state']
   /** What was published up to there. */
   readonly table: Table
+}
+
+/** What is held of an origin, and where. */
+interface Held {
+  readonly table: Table
+  readonly homes: readonly Home[]
+  readonly where: string
 }
 
 const EMPTY: Table = new Map()
@@ -27,6 +34,8 @@ export class ReplicaCheck {
   readonly #positions = new Map<number, Position>()
   /** Tables of epochs that an origin has left: they may be shown until their lease ends, which I4 watches over. */
   readonly #formers = new Map<number, Table[]>()
+  /** Origins whose rows did not all get here, so that a digest has to tell. */
+  readonly #lossy = new Set<number>()
   #checks = 0
 
   constructor(world: World, process: SimProcess) {
@@ -34,15 +43,33 @@ export class ReplicaCheck {
     this.#process = process
   }
 
-  check(): void {
+  onRowsLost(origin: number): void {
+    this.#lossy.add(origin)
+  }
+
+  /** I5: replicas that are not as their origins are now. */
+  differences(): string[] {
+    const held = new Map(this.#process.backplane.origins().map((origin) => [origin.key[0], origin]))
+    return this.#world.servers.flatMap(({ index, process }) => {
+      const [own] = process?.state === 'running' ? process.backplane.origins() : []
+      const replica = held.get(index)
+      if (own === undefined || index === this.#process.index) return []
+      const isAtHead = replica?.epoch === own.epoch && replica.seq === own.head
+      if (isAtHead && replica.rows === own.rows && equalBytes(replica.digest, own.digest)) return []
+      const where = replica === undefined ? 'nothing' : `another table, at ${shortEpoch(replica.epoch)}/${replica.seq},`
+      return [`server ${this.#process.index} holds ${where} of server ${index} at ${shortEpoch(own.epoch)}/${own.head}`]
+    })
+  }
+
+  check({ origins }: Step): void {
     this.#checks += 1
-    const touched = new Set<string>()
-    for (const origin of this.#process.backplane.origins()) this.#checkOrigin(origin, touched)
+    const touched = new Map<string, readonly Home[]>()
+    for (const origin of origins) this.#checkOrigin(origin, touched)
     if (touched.size > 0) this.#checkHomes(touched)
   }
 
   /** Adds the rows that may be shown otherwise than before to `touched`. */
-  #checkOrigin({ key, epoch, seq, state, rows, digest }: OriginStatus, touched: Set<string>): void {
+  #checkOrigin({ key, epoch, seq, state, rows, digest }: OriginStatus, touched: Map<string, readonly Home[]>): void {
     const index = key[0] as number
     const before = this.#positions.get(index)
     if (before !== undefined && before.epoch === epoch && before.seq === seq && before.state === state) return
@@ -61,15 +88,16 @@ export class ReplicaCheck {
     }
     if (published === undefined) return
     // Rows that were lost on the way are missed with the next state, not before; that they come is for I5.
-    if (this.#world.settings.lostRowRate > 0) return
+    if (this.#lossy.has(index)) return
     if (rows !== table.size) this.#broken('I2', `has ${rows} rows of ${where}, which has ${table.size}`)
     else if (!equalBytes(digest, published.digest ?? digest)) this.#broken('I2', `has another digest than ${where}`)
     if (state !== 'live') return
     const isNext = before !== undefined && before.epoch === epoch && before.state === state
     const keys = isNext && this.#checks % ALL_ROWS !== 0 ? changesBetween(before.table, table) : this.#world.rowKeys
     for (const row of keys) {
-      this.#checkRow(server, row, table, where)
-      touched.add(row)
+      const homes = touched.get(row) ?? this.#homesOf(row)
+      touched.set(row, homes)
+      this.#checkRow(server, row, { table, homes, where })
     }
   }
 
@@ -80,11 +108,11 @@ export class ReplicaCheck {
   }
 
   /** A row that was published is shown, unless a departure withholds it; what is shown was published. */
-  #checkRow(server: SimServer, key: string, table: Table, where: string): void {
+  #checkRow(server: SimServer, key: string, { table, homes, where }: Held): void {
     const { index, name } = server
     const { topicKey, client } = this.#world.rowOf(key)
     const published = table.get(key)
-    const shown = this.#process.backplane.homesOf(topicKey, client.peer).filter((home) => home.server === name)
+    const shown = homes.filter((home) => home.server === name)
     const isThere = published === undefined || shown.some((home) => isOf(home, published))
     const formers = (this.#formers.get(index) ?? []).map((former) => former.get(key))
     const strange = shown.find((home) => ![published, ...formers].some((row) => row && isOf(home, row)))
@@ -95,17 +123,21 @@ export class ReplicaCheck {
   }
 
   /** The newest session comes first, and is the one that is shown. */
-  #checkHomes(keys: ReadonlySet<string>): void {
+  #checkHomes(touched: ReadonlyMap<string, readonly Home[]>): void {
     const { backplane } = this.#process
-    for (const key of keys) {
+    for (const [key, homes] of touched) {
       const { topicKey, client } = this.#world.rowOf(key)
-      const homes = backplane.homesOf(topicKey, client.peer)
       const inOrder = homes.every(({ order }, i) => i === 0 || order <= (homes[i - 1]?.order ?? order))
       if (!inOrder) this.#broken('I2', `names an older session of client ${client.index} before a newer one`)
       if (backplane.members.sessionOf(topicKey, client.peer) !== homes[0]?.session) {
         this.#broken('I2', `shows another session of client ${client.index} than the first of its homes`)
       }
     }
+  }
+
+  #homesOf(key: string): readonly Home[] {
+    const { topicKey, client } = this.#world.rowOf(key)
+    return this.#process.backplane.homesOf(topicKey, client.peer)
   }
 
   #broken(name: string, what: string): void {

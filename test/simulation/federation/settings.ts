@@ -1,6 +1,7 @@
 import type { Random } from '@mesh/core'
 import { resolveLimits, type ServerLimits } from '../../../server/limits/server-limits.ts'
 import type { NetworkSettings } from './sim-network.ts'
+import type { Lie } from './tampering.ts'
 
 /** What happens how often: times per simulated minute. */
 export interface FaultRates {
@@ -13,6 +14,7 @@ export interface FaultRates {
   readonly silentCrash: number
   readonly crashLoop: number
   readonly pause: number
+  readonly stutter: number
   readonly flap: number
   readonly wallStep: number
 }
@@ -29,6 +31,8 @@ export interface Settings {
   readonly tamperRate: number
   /** Share of frames whose rows are not all there. */
   readonly lostRowRate: number
+  /** What servers lie about. */
+  readonly lie: Lie | undefined
   /** How long clients act and faults happen. */
   readonly durationMs: number
   /** Mean time between two actions of one client. */
@@ -47,6 +51,7 @@ const NO_FAULTS: FaultRates = {
   silentCrash: 0,
   crashLoop: 0,
   pause: 0,
+  stutter: 0,
   flap: 0,
   wallStep: 0,
 }
@@ -70,7 +75,8 @@ export function drawSettings(seed: number, random: Random): Settings {
     },
     faults: drawFaults(draw),
     tamperRate: draw.chance(0.25) ? draw.of([0.01, 0.1]) : 0,
-    lostRowRate: draw.chance(0.06) ? 0.1 : 0,
+    lostRowRate: draw.chance(0.06) ? draw.of([0.03, 0.2]) : 0,
+    lie: serverCount > 2 && draw.chance(0.15) ? draw.of<Lie>(['rows', 'passedRows', 'passedState']) : undefined,
     durationMs: draw.between(5_000, 28_000),
     actionMs: draw.of([500, 1_500, 4_000]),
     messageShare: draw.of([0.2, 0.5, 0.8]),

@@ -2,7 +2,6 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError, type Timer } from '@mesh/core'
 import { type Frame, ReplicateRequestSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import type { StreamEvents, TrunkStream } from '../../../server/backplane/federation/trunk/trunk.ts'
-import { copyOf } from './copy-of.ts'
 import type { Host, SimNetwork } from './sim-network.ts'
 
 /** One TCP connection with one stream, from the dialling host (end 0) to the answering one (end 1). */
@@ -126,7 +125,7 @@ export class End implements TrunkStream {
     const there = this.other
     if (this.host === undefined || there.host === undefined) return true
     const travelling = tap({ stream: this, from: this.host.index, to: there.host.index, frames })
-    const copy = settings.encode ? decoding(travelling) : constant(travelling.map(copyOf))
+    const copy = settings.encode ? decoding(travelling) : constant(travelling)
     there.arrive(() => there.#receive(copy()), travelling.length)
     this.#writerWaits = there.#framesUnderway >= settings.windowFrames
     return !this.#writerWaits
@@ -235,12 +234,13 @@ export class End implements TrunkStream {
 
   #receive(frames: readonly Frame[]): void {
     if (!this.#open || this.events === undefined) return
+    const { host, other } = this
+    if (host !== undefined && other.host !== undefined) this.#network.options.delivered(other.host, host, frames)
     try {
       this.events.onFrames(frames)
     } catch (thrown) {
       const error = MeshError.from(thrown)
       this.#network.options.trace(`server ${this.host?.index} ends a stream: ${error.message}`)
-      const { other } = this
       other.arrive(() => other.end(error))
       this.end(error)
     }

@@ -1,4 +1,5 @@
 import type { Random } from '@mesh/core'
+import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import type { StreamEvents, Trunk, TrunkStream } from '../../../server/backplane/federation/trunk/trunk.ts'
 import type { SimClock } from '../sim-clock.ts'
 import { Connection } from './sim-connection.ts'
@@ -40,6 +41,8 @@ export interface NetworkOptions {
   readonly settings: NetworkSettings
   /** Sees every message, and may hand over others in its place. */
   readonly tap: FrameTap
+  /** A message is about to be read. */
+  readonly delivered: (from: Host, to: Host, frames: readonly Frame[]) => void
   readonly trace: (what: string) => void
   /** One side of a stream lost it otherwise than in order. */
   readonly onBroken: () => void

@@ -5,6 +5,7 @@ import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
 import { createDomain, type Domain } from '../../../server/domain.ts'
 import type { ServerLimits } from '../../../server/limits/server-limits.ts'
+import type { OriginStatus } from '../../../server/ops/federation-status.ts'
 import { silentLogger } from '../../../server/ops/log.ts'
 import type { OriginHistory } from './origin-history.ts'
 import { ServerClock } from './server-clock.ts'
@@ -28,12 +29,25 @@ export interface ProcessOptions {
   readonly changed: (process: SimProcess, change: TopicChange) => void
   /** The own directory changed, before anybody heard of it. */
   readonly ownChanged: (process: SimProcess, change: TopicChange) => void
-  /** Runs what the process does first after it was stopped. */
-  readonly resuming: (process: SimProcess, run: () => void) => void
+  /** Another server was refused for what it did; called with the name of the reason. */
+  readonly refused: (process: SimProcess, reason: string) => void
   /** The process is busy, and time does not pass. */
   readonly spins: () => void
   /** The process would have crashed of this. */
   readonly uncaught: (process: SimProcess, error: unknown) => void
+}
+
+/** A time in which a process did not run. */
+export interface Stop {
+  readonly fromMs: number
+  readonly untilMs: number
+}
+
+/** A process after code of it ran and everything came to rest, and what it holds of each origin then. */
+export interface Step {
+  readonly process: SimProcess
+  /** Its own memberships first. */
+  readonly origins: readonly OriginStatus[]
 }
 
 /** One start of a server, without HTTP: the real domain over the real federation, on clocks and a network of its own. */
@@ -51,8 +65,8 @@ export class SimProcess implements Host {
   accept: ((stream: TrunkStream) => StreamEvents) | undefined
   /** World time of the last `resume`. */
   resumedMs = Number.NEGATIVE_INFINITY
-  /** And of the one before. */
-  resumedBeforeMs = Number.NEGATIVE_INFINITY
+  /** Every stop that is over, in world time. */
+  readonly stops: Stop[] = []
   #stoppedMs = 0
   readonly #options: ProcessOptions
   readonly #waiting: (() => void)[] = []
@@ -92,6 +106,7 @@ export class SimProcess implements Host {
           random,
           verify: standInVerify,
           log: silentLogger,
+          onRefused: (reason) => options.refused(this, reason),
         })
         return backplane
       },
@@ -116,11 +131,6 @@ export class SimProcess implements Host {
     }
   }
 
-  /** How long the last stop was. */
-  get stoppedForMs(): number {
-    return this.resumedMs - this.#stoppedMs
-  }
-
   /** As SIGSTOP does: time passes, and nothing of this process runs. */
   stop(): void {
     if (this.state !== 'running') return
@@ -133,12 +143,10 @@ export class SimProcess implements Host {
   resume(): void {
     if (this.state !== 'stopped') return
     this.state = 'running'
-    this.resumedBeforeMs = this.resumedMs
     this.resumedMs = this.#options.network.options.clock.monotonicMs()
+    this.stops.push({ fromMs: this.#stoppedMs, untilMs: this.resumedMs })
     this.#options.network.hostChanged(this)
-    this.#options.resuming(this, () => {
-      for (let work = this.#waiting.shift(); work !== undefined; work = this.#waiting.shift()) this.run(work)
-    })
+    for (let work = this.#waiting.shift(); work !== undefined; work = this.#waiting.shift()) this.run(work)
   }
 
   die(how: 'reset' | 'silence'): void {

@@ -1,6 +1,6 @@
 import type { Random } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import { copyOf } from './copy-of.ts'
+import { forgedRows, forgedState, type OthersRow, withRowLost } from './forgery.ts'
 
 /** Frames that one server writes to another on one stream. */
 export interface Writing {
@@ -17,28 +17,78 @@ export type FrameTap = (writing: Writing) => readonly Frame[]
 /** What replication and routing promise to survive; a stream that loses its handshake or its credit only ends. */
 const TAMPERED = new Set(['rows', 'originState', 'pull', 'envelopes', 'receipts'])
 
-/** Shares of what is tampered with, now. */
-export interface TamperRates {
-  /** Frames that are lost and replaced, or moved. */
+/** What a server lies about: the rows of another one, or the rows or the state of another one that it passes on. */
+export type Lie = 'rows' | 'passedRows' | 'passedState'
+
+export interface TamperingOptions {
+  readonly random: Random
+  /** Share of frames that are lost and replaced, or moved, now. */
   readonly frames: () => number
-  /** Frames whose rows are not all there. */
+  /** Share of frames whose rows are not all there, now. */
   readonly rows: () => number
+  /** What lies there are, now. */
+  readonly lie: () => Lie | undefined
+  /** A row of a third server that somebody could lie about; undefined while there is none. */
+  readonly rowOfAnother: (from: number, to: number) => OthersRow | undefined
+  /** Rows that `from` publishes do not all get to `to`. */
+  readonly onRowsLost: (from: number, to: number) => void
+  readonly onLie: (from: number, to: number) => void
 }
 
+/** A server that lies is not heard for a while, and longer each time: the run is to go on. */
+const MAX_LIES = 3
+
 /**
- * Loses, doubles and reorders frames of a stream: worse than TCP, and what a bug could do. A frame that is lost makes room for
- * an older one, sent again, so that the number of frames, which credit counts, stays what it was.
+ * What happens to frames of a stream. Each is something that a server, or a bug, could do:
+ *
+ *  - Frames are lost, doubled and reordered. One that is lost makes room for an older one, sent again, so that the number of
+ *    frames, which credit counts, stays what it was.
+ *  - A row gets lost between the log and the table, and nothing but the digest can tell.
+ *  - A server sends rows of another one, or changes a signed state that it passes on.
  */
-export function tampering(random: Random, rates: TamperRates): FrameTap {
+export function tampering(options: TamperingOptions): FrameTap {
+  const { random, onRowsLost, onLie } = options
   const earlier = new WeakMap<object, Frame>()
-  return ({ stream, frames }) => {
-    const result = frames.map((frame) => (random.uniform() < rates.rows() ? withRowLost(frame) : frame))
+  let lies = 0
+
+  const lied = ({ from, to }: Writing, frame: Frame): Frame | undefined => {
+    const kind = options.lie()
+    const { case: what, value } = frame.frame
+    if (kind === undefined || lies >= MAX_LIES || (what !== 'originState' && what !== 'rows')) return undefined
+    const isPassedOn = value.origin[0] !== from
+    if (kind === 'rows') {
+      const row = what === 'originState' && random.uniform() < 0.02 ? options.rowOfAnother(from, to) : undefined
+      return row && forgedRows(row)
+    }
+    if (!isPassedOn || random.uniform() < 0.5) return undefined
+    if (kind === 'passedState') return what === 'originState' ? forgedState(value) : undefined
+    return what === 'rows' ? withRowLost(value, random) : undefined
+  }
+
+  const changed = (writing: Writing, frame: Frame): Frame => {
+    const { from, to } = writing
+    const lie = lied(writing, frame)
+    if (lie !== undefined) {
+      lies += 1
+      onLie(from, to)
+      return lie
+    }
+    if (frame.frame.case !== 'rows' || random.uniform() >= options.rows()) return frame
+    if (frame.frame.value.origin[0] === from) onRowsLost(from, to)
+    return withRowLost(frame.frame.value, random)
+  }
+
+  return (writing) => {
+    const { stream, frames } = writing
+    const result = frames.map((frame) => changed(writing, frame))
+    const rate = options.frames()
+    if (rate === 0) return result
     for (const [i, { frame }] of frames.entries()) {
       if (frame.case === undefined || !TAMPERED.has(frame.case)) continue
       const old = earlier.get(stream)
       if (random.uniform() < 0.3) earlier.set(stream, frames[i] as Frame)
-      if (old !== undefined && random.uniform() < rates.frames()) result[i] = old
-      else if (i > 0 && random.uniform() < rates.frames()) swap(result, i)
+      if (old !== undefined && random.uniform() < rate) result[i] = old
+      else if (i > 0 && random.uniform() < rate) swap(result, i)
     }
     return result
   }
@@ -50,15 +100,4 @@ function swap(frames: Frame[], i: number): void {
   if (!TAMPERED.has(before.frame.case ?? '')) return
   frames[i - 1] = frames[i] as Frame
   frames[i] = before
-}
-
-/** As a bug of the sender might: a row gives way to the one before it. Only the digest can tell. */
-function withRowLost(frame: Frame): Frame {
-  if (frame.frame.case !== 'rows' || frame.frame.value.rows.length < 2) return frame
-  const copy = copyOf(frame)
-  if (copy.frame.case !== 'rows') return frame
-  const { rows, snapshot } = copy.frame.value
-  if (snapshot !== undefined) rows.pop()
-  else rows[rows.length - 1] = rows[rows.length - 2] as (typeof rows)[number]
-  return copy
 }

@@ -2,7 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { toHex } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { MembershipRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
-import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
+import { EnvelopeSchema, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 
 /** What happened, in order; kept only when somebody wants to read it. */
 export class Trace {
@@ -46,7 +46,7 @@ export function describeFrame({ frame }: Frame): string {
     case 'envelopes':
       return `Envelopes(${frame.value.envelopes.map(({ envelope, attempt, destination }) => `${attempt}: ${toHex(fromBinary(EnvelopeSchema, envelope).id.subarray(2, 8))}${destination.length > 0 ? ` for ${shortKey(destination)}` : ''}`).join(', ')})`
     case 'receipts':
-      return `Receipts(${frame.value.receipts.map(({ attempt, status, error }) => `${attempt}: ${status}${error ? ` reason ${error.reason}` : ''}`).join(', ')})`
+      return `Receipts(${frame.value.receipts.map(({ attempt, status, error }) => `${attempt}: ${outcomeName(status)}${error ? ` reason ${error.reason}` : ''}`).join(', ')})`
     case 'credit':
       return `Credit(${frame.value.frames})`
     default:
@@ -58,6 +58,14 @@ export function describeFrame({ frame }: Frame): string {
 export function shortKey(key: Uint8Array): string {
   return `${key[2] === 0xc0 ? 'client' : 'server'} ${key[0]}`
 }
+
+export function outcomeName(status: OutcomeStatus): string {
+  return OUTCOMES.get(status) ?? String(status)
+}
+
+const OUTCOMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(OutcomeStatus).map(([name, status]) => [status, name.toLowerCase()]),
+)
 
 /** Epochs are 64 bit numbers that differ in the middle: their last five hexadecimal digits, and some before. */
 export function shortEpoch(epoch: bigint): string {

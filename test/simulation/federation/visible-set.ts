@@ -11,15 +11,17 @@ export class VisibleSet {
   /** By topic that somebody here watches: who is there, by the changes, with the seq of the record. */
   readonly #folded = new Map<ByteKey, Map<ByteKey, bigint>>()
   #revision = 0n
-  #dirty = true
+  /** Topics of which something changed since the last check. */
+  readonly #dirty: Set<ByteKey>
 
   constructor(world: World, process: SimProcess) {
     this.#world = world
     this.#process = process
+    this.#dirty = new Set(world.topicKeys)
   }
 
   onChange(change: TopicChange): void {
-    this.#dirty = true
+    this.#dirty.add(change.topicKey)
     if (change.revision <= this.#revision) this.#broken(`revision ${change.revision} follows ${this.#revision}`)
     this.#revision = change.revision
     const members = this.#folded.get(change.topicKey)
@@ -42,17 +44,17 @@ export class VisibleSet {
   check(): void {
     for (const topicKey of this.#world.topicKeys) {
       const watched = this.#process.domain.directory.memberCount(topicKey) > 0
-      if (watched !== this.#folded.has(topicKey)) this.#dirty = true
+      if (watched !== this.#folded.has(topicKey)) this.#dirty.add(topicKey)
     }
-    if (!this.#dirty) return
-    this.#dirty = false
-    for (const topicKey of this.#world.topicKeys) {
+    if (this.#dirty.size === 0) return
+    for (const topicKey of this.#dirty) {
       if (this.#process.domain.directory.memberCount(topicKey) === 0) continue
       const shown = this.#shown(topicKey)
       const folded = this.#folded.get(topicKey)
       if (folded === undefined) this.#folded.set(topicKey, shown)
       else this.#compare('its changes fold to', folded, shown, topicKey)
     }
+    this.#dirty.clear()
     this.#checkClients()
   }
 

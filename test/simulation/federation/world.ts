@@ -9,18 +9,28 @@ import { rowKey } from './origin-history.ts'
 import { drawSettings, type Settings } from './settings.ts'
 import { SimClient } from './sim-client.ts'
 import { SimNetwork } from './sim-network.ts'
-import type { SimProcess } from './sim-process.ts'
+import type { SimProcess, Step } from './sim-process.ts'
 import { SimServer } from './sim-server.ts'
 import type { SimSession } from './sim-session.ts'
 import { standInKey, standInPublicKey } from './stand-in-keys.ts'
-import { tampering, type Writing } from './tampering.ts'
-import { describeFrame, Trace } from './trace.ts'
+import { outcomeName, Trace } from './trace.ts'
+import { tapOf } from './world-tap.ts'
 
 /** More of them add nothing to what went wrong. */
 const MAX_VIOLATIONS = 10
 
 /** What a run had to survive. */
-export type Ordeal = 'crashes' | 'pauses' | 'partitions' | 'brokenStreams' | 'snapshots' | 'passedOn' | 'epochBumps'
+export type Ordeal =
+  | 'crashes'
+  | 'pauses'
+  | 'partitions'
+  | 'brokenStreams'
+  | 'snapshots'
+  | 'passedOn'
+  | 'passedStates'
+  | 'epochBumps'
+  | 'lostRows'
+  | 'lies'
 
 /** Servers, clients and the network between them, on one clock, from one seed. */
 export class World {
@@ -43,7 +53,10 @@ export class World {
     brokenStreams: 0,
     snapshots: 0,
     passedOn: 0,
+    passedStates: 0,
     epochBumps: 0,
+    lostRows: 0,
+    lies: 0,
   }
   readonly log: Trace
   readonly invariants: Invariants
@@ -56,6 +69,7 @@ export class World {
   readonly #random: Random
   readonly #rows = new Map<string, { readonly topicKey: ByteKey; readonly client: SimClient }>()
   readonly #clients = new Map<ByteKey, SimClient>()
+  readonly #homes = new Map<ByteKey, SimProcess>()
   readonly #touched = new Set<SimProcess>()
   readonly #readable = new Set<SimSession>()
   readonly #settled: SentMessage[] = []
@@ -64,28 +78,21 @@ export class World {
     this.#random = seededRandom(seed)
     this.log = new Trace(options.trace)
     this.settings = drawSettings(seed, this.newRandom())
-    const { serverCount, clientCount, topicCount, tamperRate } = this.settings
+    const { serverCount, clientCount, topicCount } = this.settings
     this.topics = range(topicCount).map((index) => new Uint8Array(32).fill(0xa0 + index))
     this.topicKeys = this.topics.map(byteKey)
     this.serverKeys = range(serverCount).map((index) => standInPublicKey(index, 0x50))
     this.invariants = new Invariants(this)
-    const tamper = tampering(this.newRandom(), {
-      frames: () => (this.faultsOver ? 0 : tamperRate),
-      rows: () => (this.faultsOver ? 0 : this.settings.lostRowRate),
-    })
+    const tap = tapOf(this)
     this.network = new SimNetwork({
       clock: this.clock,
       random: this.newRandom(),
       settings: this.settings.network,
+      delivered: (from, to, frames) => this.invariants.onDelivered(from.index, to.index, frames),
       trace: (what) => this.trace(what),
       closing: (run) => this.invariants.whileClosing(run),
       onBroken: () => this.count('brokenStreams'),
-      tap: (writing) => {
-        this.#traceFrames(writing)
-        this.#countFrames(writing)
-        this.invariants.onFrames(writing)
-        return tamper(writing)
-      },
+      tap,
     })
     this.servers = this.serverKeys.map((key, index) => new SimServer(this, index, standInKey(key), this.newRandom()))
     this.clients = range(clientCount).map((index) => new SimClient(this, index, this.newRandom()))
@@ -103,6 +110,17 @@ export class World {
 
   clientOf(peer: ByteKey): SimClient | undefined {
     return this.#clients.get(peer)
+  }
+
+  /** The process that a session is or was at. */
+  homeOf(session: ByteKey): SimProcess | undefined {
+    return this.#homes.get(session)
+  }
+
+  /** Whether servers do what they must not, or frames do not arrive as they were sent. */
+  get isTampered(): boolean {
+    const { tamperRate, lostRowRate, lie } = this.settings
+    return tamperRate > 0 || lostRowRate > 0 || lie !== undefined
   }
 
   /** The membership that a `rowKey` names. */
@@ -173,6 +191,7 @@ export class World {
   }
 
   sessionOpened(client: SimClient, session: SimSession): void {
+    this.#homes.set(session.session.key, session.process)
     const sessions = this.sessionsOf.get(client)
     if (sessions === undefined) this.sessionsOf.set(client, [session])
     else sessions.push(session)
@@ -194,12 +213,12 @@ export class World {
     message.outcome = outcome
     this.messages.open.delete(message)
     this.#settled.push(message)
-    this.trace(`message ${hex(message.id)}: outcome ${outcome.status} ${outcome.error?.reasonName ?? ''}`)
+    this.trace(`message ${hex(message.id)}: ${outcomeName(outcome.status)} ${outcome.error?.reasonName ?? ''}`)
   }
 
   messageRead(id: ByteKey, client: SimClient, session: SimSession): void {
     this.trace(`client ${client.index} reads ${hex(id)} at server ${session.process.index}`)
-    this.invariants.onRead(id, client, session)
+    this.invariants.messages.onRead(id, client, session)
   }
 
   messageLost(id: ByteKey): void {
@@ -214,24 +233,14 @@ export class World {
       if (session.process.state === 'running') session.read()
     }
     if (this.#touched.size === 0) return
-    const touched = [...this.#touched].filter(({ state }) => state === 'running')
-    this.#touched.clear()
-    for (const process of touched) this.invariants.noteOwn(process)
-    for (const process of touched) this.invariants.check(process)
-    for (const message of this.#settled.splice(0)) this.invariants.onSettled(message)
-  }
-
-  #countFrames({ frames }: Writing): void {
-    for (const { frame } of frames) {
-      if (frame.case === 'rows' && frame.value.snapshot?.page === 0) this.count('snapshots')
-      else if (frame.case === 'envelopes') {
-        for (const { destination } of frame.value.envelopes) if (destination.length > 0) this.count('passedOn')
-      }
+    const steps: Step[] = []
+    for (const process of this.#touched) {
+      if (process.state === 'running') steps.push({ process, origins: process.backplane.origins() })
     }
-  }
-
-  #traceFrames({ from, to, frames }: Writing): void {
-    if (this.log.wanted) this.trace(`${from} → ${to}  ${frames.map(describeFrame).join(' · ')}`)
+    this.#touched.clear()
+    for (const step of steps) this.invariants.noteOwn(step)
+    for (const step of steps) this.invariants.check(step)
+    for (const message of this.#settled.splice(0)) this.invariants.messages.onSettled(message)
   }
 }
 

@@ -58,7 +58,11 @@ export function replayCommand(simulation: Simulation, seed: number): string {
 }
 
 /** What is wrong and how to see it. */
-export function describeFailure(simulation: Simulation, { seed, violations }: Failure): string {
+export function describeFailure(
+  simulation: Simulation,
+  { seed, violations }: Failure,
+  replay = replayCommand(simulation, seed),
+): string {
   const what = violations.map((violation) => `  ${violation}`).join('\n')
-  return `${simulation.name} seed ${seed}:\n${what}\nreplay: ${replayCommand(simulation, seed)}`
+  return `${simulation.name} seed ${seed}:\n${what}\nreplay: ${replay}`
 }

@@ -1,0 +1,169 @@
+import { fromBinary } from '@bufbuild/protobuf'
+import { verifyStatementSync } from '@mesh/core'
+import {
+  type Frame,
+  type OriginState,
+  OriginStateSchema,
+} from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { OriginStatus } from '../../../server/ops/federation-status.ts'
+import type { SimProcess, Step, Stop } from './sim-process.ts'
+import type { SimServer } from './sim-server.ts'
+import { standInVerify } from './stand-in-keys.ts'
+import type { World } from './world.ts'
+
+/** What one process was told of one origin, by states that counted. */
+interface Told {
+  /** When a state counted last. */
+  lastMs: number
+  /** When each position of the origin's log was told of first, in the order in which that was. */
+  readonly positions: { readonly epoch: bigint; readonly head: bigint; readonly ms: number }[]
+  /** By epoch: when a state counted last that the rows were up to, before it and after it. */
+  readonly currentMs: Map<bigint, number>
+  isCurrent: boolean
+  /** Whether a state that the origin made was read since one counted. */
+  hasGenuine: boolean
+}
+
+/** Tables of former epochs that a server shows beside the newest one; with more of them the oldest goes early. */
+const MAX_FORMER_EPOCHS = 2
+
+/** Stops in state intervals: from half of one on they can be noticed by what was due, from one more on they must be. */
+const MAY_BE_NOTICED = 0.49
+const IS_NOTICED = 1.6
+
+/** Rounding: what comes less than this after something else comes with it. */
+const SAME_MS = 0.01
+
+/** Clocks of servers are off by up to one part in a thousand. */
+const CLOCK_ERROR = 0.0011
+
+/**
+ * The leases by which rows live, as they should be: from the states that servers were told, one origin and one process at a
+ * time. A lease starts anew when a state counts. Who was stopped gets a grace, once until it hears the origin again.
+ */
+export class LeaseWatch {
+  readonly #world: World
+  readonly #told = new WeakMap<SimProcess, Map<number, Told>>()
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** Frames of another server are about to be read. */
+  onDelivered(process: SimProcess, from: number, frames: readonly Frame[]): void {
+    for (const { frame } of frames) {
+      if (frame.case !== 'originState' || !isGenuine(frame.value, from)) continue
+      this.#toldBy(process, frame.value.origin[0] as number).hasGenuine = true
+    }
+  }
+
+  /** I1: nobody is told anything of an origin but by that origin. */
+  check({ process, origins }: Step): void {
+    for (const origin of origins) {
+      const index = origin.key[0] as number
+      if (index !== process.index) this.#heard(process, index, origin)
+    }
+  }
+
+  /**
+   * I4: until when a row may be shown that ended with the entry `seq` of an epoch: for a lease after a state first told of
+   * that entry, or of another epoch. When no state did, for a lease after the last one.
+   */
+  shownUntilMs(process: SimProcess, origin: number, epoch: bigint, seq: bigint): number {
+    if (!this.#isStrict) return Number.POSITIVE_INFINITY
+    const { positions, lastMs } = this.#toldBy(process, origin)
+    const news = positions.find((told) => told.epoch > epoch || (told.epoch === epoch && told.head >= seq))
+    const fromMs = news?.ms ?? lastMs
+    const { federationLeaseMs, federationPauseGraceMs } = process.limits
+    // One that may have gone unnoticed leaves the grace to the next.
+    const stops = stopsAfter(process, fromMs, MAY_BE_NOTICED)
+    const first = stops.findIndex((stop) => isLonger(stop, process, IS_NOTICED))
+    const resumedMs = stops.at(first)?.untilMs ?? Number.NEGATIVE_INFINITY
+    return Math.max(fromMs + federationLeaseMs, resumedMs + federationPauseGraceMs) + CLOCK_ERROR * federationLeaseMs
+  }
+
+  /** I4, the other way round: nobody is said to be lost whose home was heard within a lease, or a grace after a stop. */
+  lostTooEarly(process: SimProcess, home: SimProcess): string | undefined {
+    if (!this.#isStrict) return undefined
+    const { currentMs } = this.#toldBy(process, home.index)
+    const server = this.#world.servers[home.index] as SimServer
+    if (server.history.epochsAfter(home.boot) > MAX_FORMER_EPOCHS) return undefined
+    const epochs = [...currentMs].filter(([epoch]) => server.history.bootOf(epoch) === home.boot)
+    const heardMs = Math.max(...epochs.map(([, ms]) => ms))
+    if (heardMs === Number.NEGATIVE_INFINITY) return undefined
+    const nowMs = this.#world.clock.monotonicMs()
+    const { federationLeaseMs, federationPauseGraceMs } = process.limits
+    if (nowMs < heardMs + federationLeaseMs * (1 - CLOCK_ERROR)) {
+      return `${Math.round(nowMs - heardMs)} ms after its server was heard`
+    }
+    // The first that may have been noticed used up the grace, even one that was noticed just after the origin was heard.
+    const [stop] = stopsAfter(process, heardMs - SAME_MS, MAY_BE_NOTICED)
+    if (stop === undefined || !isLonger(stop, process, IS_NOTICED)) return undefined
+    const isEarly = nowMs < stop.untilMs + federationPauseGraceMs * (1 - CLOCK_ERROR)
+    return isEarly ? `${Math.round(nowMs - stop.untilMs)} ms after this server was stopped` : undefined
+  }
+
+  /**
+   * Where frames get lost, a server may be behind and hear so many times while what it misses comes, and each time its rows are
+   * good for a lease more. No line does that; the ghost bound over all holds all the same.
+   */
+  get #isStrict(): boolean {
+    const { tamperRate, lostRowRate } = this.#world.settings
+    return tamperRate === 0 && lostRowRate === 0
+  }
+
+  /** Takes down that a state counted: now, or before there were rows. */
+  #heard(process: SimProcess, index: number, origin: OriginStatus): void {
+    const { epoch, seq, head, digest, msSinceState } = origin
+    const told = this.#toldBy(process, index)
+    const published = this.#world.servers[index]?.history.at(epoch, head)
+    const wasCurrent = told.isCurrent
+    told.isCurrent = seq === head && published !== undefined && isSame(digest, published.digest)
+    const heardMs = this.#world.clock.monotonicMs() - msSinceState
+    if (heardMs <= told.lastMs + CLOCK_ERROR * msSinceState) return
+    if (!told.hasGenuine) {
+      this.#world.violation(`I1 server ${process.index}: counts a state of server ${index} that this never made`)
+    }
+    told.hasGenuine = false
+    told.lastMs = heardMs
+    const last = told.positions.at(-1)
+    if (last?.epoch !== epoch || last.head !== head) told.positions.push({ epoch, head, ms: heardMs })
+    if (wasCurrent && told.isCurrent) told.currentMs.set(epoch, heardMs)
+  }
+
+  #toldBy(process: SimProcess, index: number): Told {
+    const origins = this.#told.get(process) ?? new Map<number, Told>()
+    this.#told.set(process, origins)
+    const told = origins.get(index) ?? nothing()
+    origins.set(index, told)
+    return told
+  }
+}
+
+function nothing(): Told {
+  return { lastMs: Number.NEGATIVE_INFINITY, positions: [], currentMs: new Map(), isCurrent: false, hasGenuine: false }
+}
+
+function stopsAfter(process: SimProcess, sinceMs: number, stateIntervals: number): readonly Stop[] {
+  return process.stops.filter((stop) => stop.untilMs > sinceMs && isLonger(stop, process, stateIntervals))
+}
+
+function isLonger({ fromMs, untilMs }: Stop, { limits }: SimProcess, stateIntervals: number): boolean {
+  return untilMs - fromMs > stateIntervals * limits.federationStateMs
+}
+
+/** Whether the origin made this state: it comes from there, or has its signature. */
+function isGenuine({ origin, signed }: OriginState, from: number): boolean {
+  if (origin[0] === from) return true
+  if (signed === undefined) return false
+  try {
+    verifyStatementSync(origin, 'origin-state', signed.statement, signed.signature, standInVerify)
+    return fromBinary(OriginStateSchema, signed.statement).origin[0] === origin[0]
+  } catch {
+    return false
+  }
+}
+
+function isSame(digest: Uint8Array, published: Uint8Array | undefined): boolean {
+  return published === undefined || Buffer.compare(digest, published) === 0
+}
