@@ -9,14 +9,12 @@
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { describeFailure, type Failure, type SeedReport, type Simulation, sum } from './simulation.ts'
+import { showSeed } from './show-seed.ts'
+import { type Failure, type SeedReport, type Simulation, sum } from './simulation.ts'
 import { SIMULATIONS, simulationNamed } from './simulations.ts'
 
 /** Seeds that one thread takes at a time: a few seconds. */
 const CHUNK = 100
-
-/** Lines of a trace that are shown unless all are wanted. */
-const LAST_LINES = 300
 
 /** Seconds between two lines of progress. */
 const PROGRESS_S = 10
@@ -34,8 +32,7 @@ async function main(): Promise<boolean> {
   })
   const simulations = positionals.length === 0 ? SIMULATIONS : positionals.map(simulationNamed)
   if (values.seed !== undefined) {
-    for (const simulation of simulations)
-      if (!(await showSeed(simulation, number(values.seed), values.all))) return false
+    for (const simulation of simulations) if (!(await showSeed(simulation, number(values.seed), values))) return false
     return true
   }
   const first = number(values.first)
@@ -43,19 +40,10 @@ async function main(): Promise<boolean> {
   for (const simulation of simulations) {
     const failure = await runOnAllCores(simulation, range, number(values.workers))
     if (failure === undefined) continue
-    await showSeed(simulation, failure.seed, false)
+    await showSeed(simulation, failure.seed, { all: false })
     return false
   }
   return true
-}
-
-/** Runs one seed and prints what happens: all of it, or the last of it. False when it fails. */
-async function showSeed(simulation: Simulation, seed: number, all: boolean): Promise<boolean> {
-  const { violations, trace, totals } = await simulation.run(seed, { trace: true })
-  for (const line of all ? trace : trace.slice(-LAST_LINES)) console.log(line)
-  console.log(violations.length > 0 ? describeFailure(simulation, { seed, violations }) : `seed ${seed} is fine`)
-  console.log(JSON.stringify(totals))
-  return violations.length === 0
 }
 
 /** Returns the failure with the lowest seed among those that were found. */

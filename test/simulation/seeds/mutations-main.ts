@@ -1,17 +1,36 @@
 /**
  * `npm run sim:mutations`: makes every mistake of the list, one at a time, and shows which seed noticed it. One that nobody
- * notices is a hole in what the simulation asserts. `npm run sim:mutations -- digest` takes those whose name has "digest".
+ * notices is a hole in what the simulation asserts.
+ *
+ *     npm run sim:mutations                        all of them
+ *     npm run sim:mutations -- digest              those whose name has "digest"
+ *     npm run sim:mutations -- digest --seed 7     what happens in one seed with the first of those
  */
 import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
 import { FEDERATION_MUTATIONS } from '../federation/mutations.ts'
 import { tryMutation } from './mutation.ts'
-import type { SourceMutation } from './source-mutation.ts'
+import { showSeed } from './show-seed.ts'
+import { simulationNamed } from './simulations.ts'
+import { mutateSources, ROOT, type SourceMutation } from './source-mutation.ts'
 
 /** Longer than the slowest takes when it is noticed. A mistake may also make a run endless. */
 const TIMEOUT_MS = 600_000
 
-async function main(words: readonly string[]): Promise<boolean> {
-  const chosen = FEDERATION_MUTATIONS.filter(({ name }) => words.every((word) => name.includes(word)))
+async function main(): Promise<boolean> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { seed: { type: 'string' }, all: { type: 'boolean', default: false } },
+  })
+  const chosen = FEDERATION_MUTATIONS.filter(({ name }) => positionals.every((word) => name.includes(word)))
+  const [first] = chosen
+  if (values.seed !== undefined && first !== undefined) {
+    // Nothing of the servers is loaded before.
+    mutateSources(first, ROOT)
+    const seed = Number(values.seed)
+    await showSeed(simulationNamed('federation'), seed, { all: values.all, replay: replayOf(first, seed) })
+    return true
+  }
   const waiting = [...chosen]
   let survivors = 0
   const work = async (): Promise<void> => {
@@ -22,6 +41,10 @@ async function main(words: readonly string[]): Promise<boolean> {
   await Promise.all(Array.from({ length: availableParallelism() }, work))
   console.log(`${chosen.length - survivors} of ${chosen.length} mistakes were noticed`)
   return survivors === 0
+}
+
+function replayOf({ name }: SourceMutation, seed: number): string {
+  return `npm run sim:mutations -- "${name}" --seed ${seed}`
 }
 
 /** False when nobody noticed. */
@@ -35,7 +58,8 @@ async function show(mutation: SourceMutation): Promise<boolean> {
   }
   const { seed, violations } = failure as { seed: number; violations: readonly string[] }
   console.log(`seed ${String(seed).padStart(4)}  ${mutation.name} (${seconds} s)\n           ${violations[0]}`)
+  console.log(`           replay: ${replayOf(mutation, seed)}`)
   return true
 }
 
-process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1
+process.exitCode = (await main()) ? 0 : 1
