@@ -2,6 +2,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { MeasuredTimes } from '../network/measured-times.ts'
 import { namespacesMissing } from '../network/namespaces.ts'
 import { Cast, until } from '../swarm/cast.ts'
+import { STANDSTILL_MS } from '../swarm/transfer.ts'
 import { PeerNetwork } from './peer-network.ts'
 import { lasting, openPairs, TransferRun } from './transfer-run.ts'
 
@@ -14,10 +15,19 @@ const SECONDS = 60
 /** A direct path without a sign of life is dead after this time, and what a busy machine adds. */
 const DEAD_MS = 15_000
 const SLACK_MS = 3_000
+/** What a link that has its direct path makes of a lost server: nothing, but for a machine that starts another. */
+const UNNOTICED_MS = 1_000
 /** The direct path is dead after 15 s, and the server gives a peer up after a lease of 15 s; pings count as 5 s. */
 const AWAY_MS = 20_000
-/** 4 MiB, as fast as they go. */
-const LOSSY = { chunks: 256, intervalMs: 0 }
+/** To find out that a channel is closed, to use the relay path, and to have another channel. */
+const SHORT_MS = 2_000
+const CUTS = [
+  ['the first peer', ['left']],
+  ['the second peer', ['right']],
+  ['both', ['left', 'right']],
+] as const
+/** 1 MiB in each direction, as fast as they go. */
+const LOSSY = { chunks: 64, intervalMs: 0 }
 
 const missing = LANE ? await namespacesMissing() : 'they are for npm run test:links'
 if (LANE && missing !== undefined) console.warn(`SKIPPED: what needs network namespaces (${missing}).`)
@@ -46,20 +56,22 @@ afterAll(() => console.log(times.table()))
 async function note(run: TransferRun, what: string, sinceMs: number, boundMs: number): Promise<void> {
   const found = await run.standstills(sinceMs)
   for (const [i, { name }] of run.pairs.entries()) {
-    times.add(`${what}, ${name}`, found[i] as number, `< ${boundMs / 1_000} s`)
+    const [foundMs, bound] = [found[i] as number, `< ${boundMs / 1_000} s`]
+    if (foundMs > 0) times.add(`${what}, ${name}`, foundMs, bound)
+    else times.addWords(`${what}, ${name}`, `< ${STANDSTILL_MS} ms`, bound)
   }
   expect(Math.max(...found), what).toBeLessThan(boundMs + SLACK_MS)
 }
 
 test('a transfer goes on when the data channel is closed and the server is killed', async () => {
   const cast = await startCast()
-  const run = await TransferRun.start(await openPairs(cast), lasting(6))
-  await run.second(1)
+  const run = await TransferRun.start(await openPairs(cast), lasting(4))
+  await run.second(0.5)
   await run.sever('left')
-  await run.second(3)
+  await run.second(1.5)
   await cast.stopServer('SIGKILL')
   await run.sever('right')
-  await run.second(4)
+  await run.second(2)
   await cast.startServer()
   await run.finish()
 })
@@ -68,13 +80,13 @@ describe.runIf(LANE)(`a transfer of ${SECONDS} s`, () => {
   test('goes on when its data channel is closed under the SDK, at either side and at both', async () => {
     const run = await TransferRun.start(await openPairs(await startCast()), lasting(SECONDS))
     const cuts: [string, number][] = []
-    for (const [i, sides] of ([['left'], ['right'], ['left', 'right']] as const).entries()) {
+    for (const [i, [where, sides]] of CUTS.entries()) {
       const atMs = await run.second(10 + i * 15)
       await run.sever(...sides)
-      cuts.push([sides.join(' and '), atMs])
+      cuts.push([where, atMs])
     }
     await run.finish()
-    for (const [sides, atMs] of cuts) await note(run, `data channel closed at ${sides}`, atMs, DEAD_MS)
+    for (const [where, atMs] of cuts) await note(run, `data channel closed at ${where}`, atMs, SHORT_MS)
   })
 
   test('goes on when its server is restarted, and when the direct path is lost with it', async () => {
@@ -92,9 +104,10 @@ describe.runIf(LANE)(`a transfer of ${SECONDS} s`, () => {
     await run.second(38)
     await cast.startServer()
     await run.finish()
-    await note(run, 'server restarted by SIGTERM', terminatedAtMs, 0)
-    await note(run, 'server killed and started', killedAtMs, 0)
-    await note(run, 'server killed for 3 s, data channel closed', lostAtMs, 3_000 + 3_000)
+    await note(run, 'server restarted by SIGTERM', terminatedAtMs, UNNOTICED_MS)
+    await note(run, 'server killed and started', killedAtMs, UNNOTICED_MS)
+    // 3 s, one more until it listens, and for as long again clients are spread.
+    await note(run, 'server away for 3 s, data channel closed', lostAtMs, 2 * 4_000)
   })
 
   test('goes on by the second server when the first is killed', async () => {
@@ -109,8 +122,8 @@ describe.runIf(LANE)(`a transfer of ${SECONDS} s`, () => {
     await two.stopServer('SIGKILL')
     await run.sever('left', 'right')
     await run.finish()
-    await note(run, 'one of two servers killed, data channel closed', firstAtMs, 2_000)
-    await note(run, 'the other one killed, data channel closed', secondAtMs, 2_000)
+    await note(run, 'one of two servers killed, data channel closed', firstAtMs, SHORT_MS)
+    await note(run, 'the other one killed, data channel closed', secondAtMs, SHORT_MS)
   })
 
   test('waits for a process under SIGSTOP and a frozen page, and goes on', async () => {
@@ -127,9 +140,10 @@ describe.runIf(LANE)(`a transfer of ${SECONDS} s`, () => {
 describe.runIf(LANE)('a peer in the middle of a transfer', () => {
   test.each([
     ['crashes', 'crash'],
-    ['is closed', 'kill'],
+    ['is a tab that is closed', 'kill'],
   ] as const)('that %s is away for the other side in time, which can go on without it', async (what, how) => {
-    const pairs = await openPairs(await startCast())
+    const all = await openPairs(await startCast())
+    const pairs = all.filter(({ left }) => how === 'crash' || left.kind === 'page')
     const run = await TransferRun.start(pairs, lasting(SECONDS))
     await run.second(5)
     for (const { name, left, right } of pairs) {
@@ -161,7 +175,7 @@ describe.runIf(LANE && missing === undefined)(`a transfer of ${SECONDS} s in net
   })
 
   test.each([0, 10])(
-    'goes on by the direct path with %d percent of the packets lost in each direction',
+    'goes on with %d percent of the packets of the direct path lost in each direction',
     async (percent) => {
       network = await PeerNetwork.open(4)
       const pairs = await openPairs(await startCast(network))
@@ -174,9 +188,11 @@ describe.runIf(LANE && missing === undefined)(`a transfer of ${SECONDS} s in net
         }, 250)
         const tookMs = await run.finish().finally(() => clearInterval(watch))
         const perSecond = (LOSSY.chunks * 16_384) / 1_048_576 / (tookMs / 1_000)
-        const how = `both ways at once, ${percent} % loss, ${pair.name}`
-        times.addWords(how, `${perSecond.toFixed(2)} MiB/s by ${[...paths].join(', ')}`)
-        expect([...paths]).toEqual(['direct'])
+        times.addWords(
+          `1 MiB both ways at once, ${percent} % of packets lost, ${pair.name}`,
+          `${perSecond.toFixed(2)} MiB/s, ${[...paths].join(' and ')}`,
+        )
+        expect([...paths]).not.toContain('none')
       }
     },
   )
