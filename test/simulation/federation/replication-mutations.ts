@@ -54,7 +54,7 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'entries that take a row away are skipped',
     file: 'server/backplane/federation/replication/replica/row-intake.ts',
-    from: `      this.#remove(table, row)
+    from: `      this.#remove(table, row, nowWallMs)
       return
     }
     const { store }`,
@@ -182,9 +182,13 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'rows of another origin are taken from whoever sends them',
     file: 'server/backplane/federation/replication/replication.ts',
-    from: `if (byteKey(frame.value.origin) !== server) this.#relays.receiveRows(server, frame.value)
-        else this.#replicas.get(server)?.receiveRows(frame.value)`,
-    to: 'this.#replicas.get(byteKey(frame.value.origin))?.receiveRows(frame.value)',
+    from: `    if (byteKey(rows.origin) !== server) {
+      this.#relays.receiveRows(server, rows)
+      return
+    }
+    this.#relays.heard(server)
+    this.#replicas.get(server)?.receiveRows(rows)`,
+    to: '    this.#replicas.get(byteKey(rows.origin))?.receiveRows(rows)',
     within: 20,
   },
   {
@@ -204,8 +208,8 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'the oldest session of a peer is shown',
     file: 'server/backplane/federation/replication/visible/candidates.ts',
-    from: 'if (a.sessionOrder !== b.sessionOrder) return a.sessionOrder > b.sessionOrder',
-    to: 'if (a.sessionOrder !== b.sessionOrder) return a.sessionOrder < b.sessionOrder',
+    from: 'if (order !== otherOrder) return order > otherOrder',
+    to: 'if (order !== otherOrder) return order < otherOrder',
     within: 20,
   },
   {
