@@ -45,7 +45,7 @@ export function createFederation(options: ResolvedOptions, key: SigningKey, metr
         random,
         log,
         verify: nodeVerify,
-        onRefused: (reason) => metrics.federationRefused.add(reason),
+        onRefused: ({ reasonName }) => metrics.federationRefused.add(reasonName.toLowerCase()),
         onEnvelope: (outcome) => metrics.federationEnvelopes.add(outcome),
       })
       return backplane

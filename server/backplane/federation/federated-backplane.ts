@@ -1,4 +1,12 @@
-import { type Clock, type Random, type SigningKey, signStatement, type Timer, type VerifiedRecord } from '@mesh/core'
+import {
+  type Clock,
+  type MeshError,
+  type Random,
+  type SigningKey,
+  signStatement,
+  type Timer,
+  type VerifiedRecord,
+} from '@mesh/core'
 import { Channel } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import type { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../byte-key.ts'
@@ -37,8 +45,8 @@ export interface FederatedBackplaneOptions {
   readonly random: Random
   readonly verify: ReplicationOptions['verify']
   readonly log: Logger
-  /** Another server was refused; called with the name of the reason. */
-  readonly onRefused?: (reason: string) => void
+  /** Another server was refused, or refused this one. */
+  readonly onRefused?: (error: MeshError) => void
   /** An envelope crossed between servers: what became of one that was sent, or that one came. */
   readonly onEnvelope?: (outcome: 'delivered' | 'held' | 'absent' | 'received') => void
 }
@@ -93,7 +101,7 @@ export class FederatedBackplane implements Backplane {
       random,
       log,
       verify: options.verify,
-      onRefused: ({ reasonName }) => options.onRefused?.(reasonName.toLowerCase()),
+      onRefused: (error) => options.onRefused?.(error),
     })
     this.#own.watch((change) => this.#replication.ownChange(change))
     this.#own.onLapsed((departure) => this.#lapsed(departure))

@@ -1,3 +1,4 @@
+import { ErrorReason, type MeshError } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
@@ -104,10 +105,13 @@ export class Invariants {
   }
 
   /** I8, the other way round: servers that keep the rules are not refused. */
-  onRefused(process: SimProcess, reason: string): void {
-    this.#world.trace(`server ${process.index} refuses another one: ${reason}`)
-    if (!this.#world.isTampered && reason !== 'epoch_stale')
-      this.#broken('I8', process, `refuses a server that keeps the rules: ${reason}`)
+  onRefused(process: SimProcess, { reason, reasonName, limit }: MeshError): void {
+    const why = limit ? `${reasonName} ${limit}` : reasonName
+    this.#world.trace(`server ${process.index} refuses another one: ${why}`)
+    // Crash loops here start a server more often than anybody has to believe.
+    const startsTooOften = reason === ErrorReason.EPOCH_STALE || limit === 'federation_epochs_burst'
+    if (!this.#world.isTampered && !startsTooOften)
+      this.#broken('I8', process, `refuses a server that keeps the rules: ${why}`)
   }
 
   onOwnChange(process: SimProcess, topicKey: ByteKey): void {

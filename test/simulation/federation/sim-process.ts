@@ -1,4 +1,4 @@
-import type { Random, SigningKey } from '@mesh/core'
+import type { MeshError, Random, SigningKey } from '@mesh/core'
 import { FederatedBackplane } from '../../../server/backplane/federation/federated-backplane.ts'
 import type { StreamEvents, TrunkStream } from '../../../server/backplane/federation/trunk/trunk.ts'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
@@ -29,8 +29,8 @@ export interface ProcessOptions {
   readonly changed: (process: SimProcess, change: TopicChange) => void
   /** The own directory changed, before anybody heard of it. */
   readonly ownChanged: (process: SimProcess, change: TopicChange) => void
-  /** Another server was refused for what it did; called with the name of the reason. */
-  readonly refused: (process: SimProcess, reason: string) => void
+  /** Another server was refused for what it did. */
+  readonly refused: (process: SimProcess, error: MeshError) => void
   /** The process is busy, and time does not pass. */
   readonly spins: () => void
   /** The process would have crashed of this. */
@@ -106,7 +106,7 @@ export class SimProcess implements Host {
           random,
           verify: standInVerify,
           log: silentLogger,
-          onRefused: (reason) => options.refused(this, reason),
+          onRefused: (error) => options.refused(this, error),
         })
         return backplane
       },

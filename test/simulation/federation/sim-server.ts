@@ -62,7 +62,7 @@ export class SimServer {
       touched: (process) => this.#world.touched(process),
       changed: (process, change) => this.#world.changed(process, change),
       ownChanged: (process, { topicKey }) => this.#world.invariants.onOwnChange(process, topicKey),
-      refused: (process, reason) => this.#world.invariants.onRefused(process, reason),
+      refused: (process, error) => this.#world.invariants.onRefused(process, error),
       spins: () => this.#world.violation(`I8 server ${this.index}: its timers fire again and again at one time`),
       uncaught: (process, error) => this.#world.uncaught(process, error),
     })

@@ -6,6 +6,7 @@
  *     npm run sim -- link --seeds 5000       5,000 of one
  *     npm run sim -- link --seed 42          one seed, what happened before its end; --all for everything
  */
+import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Worker } from 'node:worker_threads'
@@ -86,12 +87,10 @@ async function runOnAllCores(
   return failures.sort((a, b) => a.seed - b.seed)[0]
 }
 
-function answerOf(worker: Worker, chunk: { readonly first: number; readonly last: number }): Promise<SeedReport> {
-  return new Promise((resolve, reject) => {
-    worker.once('message', resolve)
-    worker.once('error', reject)
-    worker.postMessage(chunk)
-  })
+async function answerOf(worker: Worker, chunk: { readonly first: number; readonly last: number }): Promise<SeedReport> {
+  worker.postMessage(chunk)
+  const [report] = await once(worker, 'message')
+  return report
 }
 
 function number(text: string): number {

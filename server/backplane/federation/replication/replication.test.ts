@@ -230,6 +230,20 @@ describe('a server that starts again', () => {
     expect(b.shown()).toEqual([1, 5])
   })
 
+  test('may answer each Pull that told it of its epoch by a snapshot', () => {
+    const { a, b, network } = connected(1)
+    let states = 0
+    network.tamper = (frame, from) => {
+      const isOld = from === a && frame.frame.case === 'originState' && states++ < 2
+      if (isOld) edit(frame.frame, 'originState', (state) => (state.epoch -= 1n))
+      return frame
+    }
+    expect(network.pass(4_000)).toEqual([])
+    expect(states).toBeGreaterThan(1)
+    expect(network.carried.get('pull')).toBeGreaterThan(0)
+    expect(b.shown()).toEqual([1])
+  })
+
   test('is not made to rise by a claim far in the future', () => {
     const { a, b } = setUp()
     const { epoch } = a.replication.hello()

@@ -217,8 +217,10 @@ export class Neighbours {
     }
     const restMs = this.#restMs(entry)
     if (entry.refused === undefined || restMs === 0) return undefined
-    const { reason, message } = entry.refused.error
-    return new MeshError(reason, message, { retryAfterMs: restMs, retryable: false })
+    const { error } = entry.refused
+    const { limit, limitValue, value } = error
+    const facts = { ...(limit && { limit }), ...(limitValue && { limitValue }), ...(value && { value }) }
+    return new MeshError(error.reason, error.message, { ...facts, retryAfterMs: restMs, retryable: false })
   }
 
   /** Once for what may end both streams. */

@@ -276,6 +276,7 @@ export class Replica {
       throw new MeshError(ErrorReason.EPOCH_STALE, `the origin was in epoch ${value} before`, { value })
     }
     // Again with every frame: it rises once in a while only, and may just have done so for another server.
+    this.#awaitSnapshot()
     pull(this.#epoch, 0n)
   }
 
@@ -415,8 +416,13 @@ export class Replica {
     this.#dropIntake()
     // What comes now is an answer, also when it has the number of the last one.
     this.#lastSnapshotId = undefined
-    this.#awaitedSnapshots = Math.min(this.#awaitedSnapshots + 1, MAX_AWAITED_SNAPSHOTS)
+    this.#awaitSnapshot()
     pull(this.#epoch, this.position.seq)
+  }
+
+  /** A Pull is sent, which may be answered by a snapshot. */
+  #awaitSnapshot(): void {
+    this.#awaitedSnapshots = Math.min(this.#awaitedSnapshots + 1, MAX_AWAITED_SNAPSHOTS)
   }
 
   #dropIntake(): void {
