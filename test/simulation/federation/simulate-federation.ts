@@ -146,8 +146,7 @@ class Run {
   /** Nothing is lost, and who moves does not seem to leave. */
   async #peace(): Promise<void> {
     const world = this.#world
-    // A snapshot that was asked for twice is sent again, and no sooner than this: what changes meanwhile waits for it.
-    await this.#until(world.clock.monotonicMs() + world.settings.limits.federationStateMs)
+    await this.#stayAtRest(world.settings.limits.federationStateMs)
     world.peace = true
     world.trace('peace')
     this.#everybodyWrites()
@@ -163,6 +162,19 @@ class Run {
     if (this.#seed % 16 !== 1) return
     await this.#until(world.clock.monotonicMs() + world.settings.limits.maxHoldMs)
     world.invariants.messages.checkNothingHeld()
+  }
+
+  /**
+   * A snapshot that was asked for twice is sent again, and no sooner than this: what changes meanwhile waits for it. And a frame
+   * that was moved may still end a stream.
+   */
+  async #stayAtRest(forMs: number): Promise<void> {
+    const { clock, violations } = this.#world
+    do {
+      await this.#until(clock.monotonicMs() + forMs)
+      if (!this.#isAtRest) await this.#converge()
+      else return
+    } while (violations.length === 0)
   }
 
   #everybodyWrites(): void {
