@@ -137,6 +137,14 @@ export class OriginHistory {
     return [...this.#epochs.values()].filter((epoch) => epoch.boot > boot).length
   }
 
+  /** The tables that it had from a position on until it began a later epoch: a process may go through them in one step. */
+  tablesUntil(later: bigint, { epoch: first, seq: from }: { readonly epoch: bigint; readonly seq: bigint }): Table[] {
+    const epochs = [...this.#epochs].filter(([epoch]) => epoch >= first && epoch < later)
+    return epochs.flatMap(([epoch, { published }]) => {
+      return [...published].flatMap(([seq, { table }]) => (epoch > first || seq >= from ? [table] : []))
+    })
+  }
+
   /** What it published up to a seq of an epoch; undefined when it never did. */
   at(epoch: bigint, seq: bigint): Published | undefined {
     return this.#epochs.get(epoch)?.published.get(seq)

@@ -81,7 +81,10 @@ export class ReplicaCheck {
     if (before !== undefined && (before.epoch > epoch || (before.epoch === epoch && before.seq > seq))) {
       this.#broken('I3', `goes back from ${shortEpoch(before.epoch)}/${before.seq} of ${where}`)
     }
-    if (before !== undefined && before.epoch !== epoch) this.#leaveEpoch(index, before.table)
+    if (before !== undefined && before.epoch !== epoch) {
+      const formers = this.#formers.get(index) ?? []
+      this.#formers.set(index, [...formers, before.table, ...server.history.tablesUntil(epoch, before)])
+    }
     // Where nothing is held yet, nothing can be wrong.
     if (published === undefined && rows > 0) {
       this.#broken('I1', `holds ${rows} rows of ${where}, which that never published`)
@@ -99,12 +102,6 @@ export class ReplicaCheck {
       touched.set(row, homes)
       this.#checkRow(server, row, { table, homes, where })
     }
-  }
-
-  #leaveEpoch(index: number, table: Table): void {
-    const formers = this.#formers.get(index)
-    if (formers === undefined) this.#formers.set(index, [table])
-    else formers.push(table)
   }
 
   /** A row that was published is shown, unless a departure withholds it; what is shown was published. */
