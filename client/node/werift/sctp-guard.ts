@@ -8,13 +8,13 @@ import {
   COOKIE_ECHO,
   DATA,
   HEARTBEAT,
+  IMMEDIATE,
   INIT,
   INIT_ACK,
   parseSctpPacket,
   RECONFIG,
   type ReconfigChunk,
   SACK,
-  type SackChunk,
   SHUTDOWN,
   SHUTDOWN_ACK,
   serializeChunk,
@@ -31,7 +31,7 @@ import type { DtlsTransport } from './werift-internals.ts'
  * packet. So packets are parsed here, and each chunk is allowed only in the state and with the values that make sense:
  * - data goes to `SctpInbound`, and from there only to channels this side has opened (the SDK negotiates its channels, so the
  *   in-band opening protocol, DCEP, is ignored);
- * - acknowledgements may only speak of what was sent;
+ * - acknowledgements may only speak of what was sent, and go to our own loss recovery;
  * - an association is set up once; a later INIT does not restart it;
  * - stream resets name known streams, in sequence; partial reliability is not offered and its chunks are ignored;
  * - what a correct peer never sends ends the association.
@@ -58,6 +58,7 @@ export class SctpGuard {
   #inbound: SctpInbound | undefined
   #unacknowledged = 0
   #sackTimer: Timer | undefined
+  #sackIsUrgent = false
   #sackQueued = false
   #transmitQueued = false
 
@@ -66,26 +67,20 @@ export class SctpGuard {
     this.#options = options
     this.#association = association
     this.#writer = new SctpPacketWriter(options.crc32c)
-    this.#outbound = new SctpOutbound(association, options.streams, (chunks) => this.#sendPacket(chunks))
     transport.dataReceiver = (packet) => this.#receive(packet)
     association.localPartialReliability = false
     association.rto = INITIAL_RTO_SECONDS
-    const updateRto = association.updateRto.bind(association)
-    association.updateRto = (measuredSeconds) => {
-      updateRto(measuredSeconds)
-      const { srtt, rttvar } = association
-      association.rto = Math.min(Math.max((srtt ?? 0) + 4 * (rttvar ?? 0), MIN_RTO_SECONDS), MAX_RTO_SECONDS)
-    }
     startSequence(association)
+    this.#outbound = new SctpOutbound({
+      association,
+      streams: options.streams,
+      clock: options.clock,
+      sendPacket: (chunks) => this.#sendPacket(chunks),
+    })
     association.sendChunk = (chunk) => {
       this.#sendPacket([serializedChunk(chunk.bytes)])
       return Promise.resolve()
     }
-    association.transmit = () => {
-      this.#outbound.transmit()
-      return Promise.resolve()
-    }
-    association.onSackReceived = () => Promise.resolve()
   }
 
   /** A channel has something to send. What several channels say in one turn shares packets. */
@@ -104,6 +99,7 @@ export class SctpGuard {
 
   close(): void {
     this.#sackTimer?.cancel()
+    this.#outbound.close()
   }
 
   #receive(packet: Buffer): void {
@@ -134,15 +130,13 @@ export class SctpGuard {
         if (established) this.#receiveData(chunk)
         return
       case SACK:
-        if (established && this.#isPlausible(chunk)) {
-          this.#run(association.receiveSackChunk(chunk))
-          this.#options.onProgress()
-        }
+        if (established && this.#outbound.acknowledge(chunk)) this.#options.onProgress()
         return
       case INIT:
       case INIT_ACK:
         if (established) return
         this.#run(association.receiveChunk(chunk))
+        this.#outbound.peerWindowBytes = chunk.advertisedRwnd
         // werift counts back from the peer's first number with a signed remainder: from 0 to -1, which it cannot send.
         association.reconfigResponseSeq >>>= 0
         return
@@ -176,9 +170,11 @@ export class SctpGuard {
       (message) => this.#options.onMessage(message),
       (streamId) => this.#options.streams.get(streamId)?.ordered === true,
     )
+    const hadGaps = this.#inbound.hasGaps
     const isNew = this.#inbound.receive(chunk)
-    // What came twice was acknowledged once, and that was lost: say it again at once.
-    this.#unacknowledged += isNew ? 1 : SACK_EVERY_PACKETS
+    this.#unacknowledged += 1
+    // What came twice was acknowledged once, and that was lost.
+    this.#sackIsUrgent ||= !isNew || hadGaps || this.#inbound.hasGaps || (chunk.flags & IMMEDIATE) !== 0
   }
 
   /** werift reads its place in the peer's numbers from here when it asks for a stream reset. */
@@ -188,11 +184,15 @@ export class SctpGuard {
     return tsn
   }
 
-  /** Two packets, or a gap, at the end of this turn of the event loop; a lone packet a little later. */
+  /**
+   * While something is missing, and when it comes, each packet at once (RFC 9260 section 6.7): a sender that goes by the RFC, as
+   * Chromium does, counts three acknowledgements before it sends again. Otherwise two packets at the end of this turn of the
+   * event loop, a lone one a little later.
+   */
   #planSack(): void {
-    if (this.#unacknowledged >= SACK_EVERY_PACKETS) {
+    if (this.#sackIsUrgent || this.#unacknowledged >= SACK_EVERY_CHUNKS) {
       this.#sendSack()
-    } else if (this.#unacknowledged >= 2 || this.#inbound?.hasGaps === true) {
+    } else if (this.#unacknowledged >= 2) {
       if (this.#sackQueued) return
       this.#sackQueued = true
       setImmediate(() => {
@@ -207,19 +207,10 @@ export class SctpGuard {
     this.#sackTimer = undefined
     if (this.#unacknowledged === 0 || this.#association.isStopped) return
     this.#unacknowledged = 0
+    this.#sackIsUrgent = false
     const windowBytes = this.#inbound?.windowBytes ?? WINDOW_BYTES
     const gaps = this.#inbound?.gaps() ?? []
     this.#sendPacket([serializedChunk(serializeSack(this.#cumulativeTsn(), windowBytes, gaps))])
-  }
-
-  /** Whether an acknowledgement speaks only of numbers that are in flight. */
-  #isPlausible(chunk: SackChunk): boolean {
-    const { sentQueue, lastSackedTsn } = this.#association
-    const highestSent = sentQueue.at(-1)?.tsn ?? lastSackedTsn >>> 0
-    const outstanding = (highestSent - (lastSackedTsn >>> 0)) >>> 0
-    const acknowledged = (chunk.cumulativeTsn - (lastSackedTsn >>> 0)) >>> 0
-    const lastGap = chunk.gaps.at(-1)?.[1] ?? 0
-    return acknowledged + lastGap <= outstanding
   }
 
   /** Stream resets (RFC 6525): how the other side closes a channel. */
@@ -285,9 +276,6 @@ const RESET_PERFORMED = 1
 const RESET_IN_PROGRESS = 6
 /** RFC 9260 section 16. werift starts with 3 s, which a single lost packet adds to every connection. */
 const INITIAL_RTO_SECONDS = 1
-/** As in Chromium: twice the delay a receiver may put on an acknowledgement. werift waits at least 1 s. */
-const MIN_RTO_SECONDS = 0.4
-const MAX_RTO_SECONDS = 60
 /** RFC 9260 section 6.2 allows 200 ms and asks for one per two packets; a turn of the event loop may bring more. */
-const SACK_EVERY_PACKETS = 16
+const SACK_EVERY_CHUNKS = 16
 const SACK_DELAY_MS = 20

@@ -1,3 +1,4 @@
+import { Gaps } from './sctp-gaps.ts'
 import { type DataChunk, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp-packet.ts'
 
 /**
@@ -44,6 +45,7 @@ export class SctpInbound {
   readonly #isOrdered: (streamId: number) => boolean
   /** By number; undefined for what was delivered already. */
   readonly #early = new Map<number, DataChunk | undefined>()
+  readonly #gaps = new Gaps()
   #earlyBytes = 0
   #cumulativeTsn: number
   #partial: DataChunk[] = []
@@ -71,7 +73,7 @@ export class SctpInbound {
 
   /** Whether something is missing before the newest chunk. */
   get hasGaps(): boolean {
-    return this.#early.size > 0
+    return !this.#gaps.isEmpty
   }
 
   /**
@@ -88,11 +90,13 @@ export class SctpInbound {
     if (ahead > 1) {
       if (isDatagram(chunk)) {
         this.#early.set(chunk.tsn, undefined)
+        this.#gaps.add(chunk.tsn, this.#cumulativeTsn)
         this.#deliverAlone(chunk)
         return true
       }
       if (this.#earlyBytes + chunk.userData.length > WINDOW_BYTES) return false
       this.#early.set(chunk.tsn, chunk)
+      this.#gaps.add(chunk.tsn, this.#cumulativeTsn)
       this.#earlyBytes += chunk.userData.length
       return true
     }
@@ -104,22 +108,14 @@ export class SctpInbound {
 
   /** What was received beyond the cumulative number, as offsets from it. */
   gaps(): [number, number][] {
-    if (this.#early.size === 0) return []
-    const offsets = [...this.#early.keys()].map((tsn) => (tsn - this.#cumulativeTsn) >>> 0).sort((a, b) => a - b)
-    const gaps: [number, number][] = []
-    for (const offset of offsets) {
-      const last = gaps.at(-1)
-      if (last !== undefined && last[1] + 1 === offset) last[1] = offset
-      else if (gaps.length === MAX_GAPS) break
-      else gaps.push([offset, offset])
-    }
-    return gaps
+    return this.#gaps.offsets(this.#cumulativeTsn, MAX_GAPS)
   }
 
   #catchUp(): void {
-    for (;;) {
-      const tsn = (this.#cumulativeTsn + 1) >>> 0
-      if (!this.#early.has(tsn)) return
+    let tsn = (this.#cumulativeTsn + 1) >>> 0
+    if (!this.#early.has(tsn)) return
+    this.#gaps.shift()
+    for (; this.#early.has(tsn); tsn = (tsn + 1) >>> 0) {
       const chunk = this.#early.get(tsn)
       this.#early.delete(tsn)
       this.#cumulativeTsn = tsn

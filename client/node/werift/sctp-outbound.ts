@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { DATA, FIRST_FRAGMENT, LAST_FRAGMENT, UNORDERED } from './sctp-packet.ts'
+import type { Clock, Timer } from '@mesh/core'
+import { Flight, type FlightChunk } from './sctp-flight.ts'
+import { DATA, FIRST_FRAGMENT, IMMEDIATE, LAST_FRAGMENT, type SackChunk, UNORDERED } from './sctp-packet.ts'
 import type { PacketChunk } from './sctp-packet-writer.ts'
-import type { OutboundChunk, SctpAssociation } from './werift-association.ts'
+import type { SctpAssociation } from './werift-association.ts'
 
 /**
- * The sending half of an SCTP association: what is sent next. werift keeps deciding how much may be in flight, and what was lost.
+ * The sending half of an SCTP association: what is sent next. How much may be in flight, and what was lost, is in `sctp-flight.ts`.
  *
  * werift gives every message a waiter that is woken at every flush (quadratic in the number of waiting messages), serialises a
  * chunk through half a dozen copies, sends one chunk per packet, and serves channels first come, first served. Here channels
@@ -38,78 +40,106 @@ const MAX_BURST_PACKETS = 32
 
 const PACKET_HEADER_BYTES = 12
 
+export interface SctpOutboundOptions {
+  readonly association: SctpAssociation
+  readonly streams: ReadonlyMap<number, OutboundStream>
+  readonly clock: Clock
+  readonly sendPacket: (chunks: readonly PacketChunk[]) => void
+}
+
 export class SctpOutbound {
   readonly #association: SctpAssociation
   readonly #streams: ReadonlyMap<number, OutboundStream>
-  readonly #sendPacket: (chunks: readonly PacketChunk[]) => void
+  readonly #clock: Clock
+  readonly #flight: Flight<DataOut>
+  readonly #packet: PacketInTheMaking
+  /** Cut, and not sent yet. */
+  readonly #ahead: DataOut[] = []
   #turn = 0
+  #timer: Timer | undefined
+  #timerAtMs = 0
 
-  constructor(
-    association: SctpAssociation,
-    streams: ReadonlyMap<number, OutboundStream>,
-    sendPacket: (chunks: readonly PacketChunk[]) => void,
-  ) {
+  constructor({ association, streams, clock, sendPacket }: SctpOutboundOptions) {
     this.#association = association
     this.#streams = streams
-    this.#sendPacket = sendPacket
+    this.#clock = clock
+    this.#flight = new Flight((association.localTsn - 1) >>> 0, association.maxPayloadSize)
+    this.#packet = new PacketInTheMaking(association.mtu, sendPacket)
+  }
+
+  /** What is left of the other side's receive window, before anything was sent. */
+  set peerWindowBytes(bytes: number) {
+    this.#flight.peerWindowBytes = bytes
+  }
+
+  /**
+   * Takes an acknowledgement, and sends what it makes room for.
+   * @returns false when it is older than another, or speaks of what was never sent.
+   */
+  acknowledge(chunk: SackChunk): boolean {
+    if (!this.#flight.acknowledge(chunk, this.#clock.monotonicMs())) return false
+    // For what werift sends itself, the stream resets.
+    this.#association.rto = Math.max(this.#flight.timeoutMs, MIN_RESET_TIMEOUT_MS) / 1000
+    this.transmit()
+    return true
   }
 
   /** Sends what the windows allow: first what was lost, then what is new. */
   transmit(): void {
     const association = this.#association
     if (association.isStopped) return
-    const burst = MAX_BURST_PACKETS * association.maxPayloadSize
-    const limit = Math.min(association.cwnd, association.flightSize + burst)
-    this.#retransmit(limit)
-    const packet = new PacketInTheMaking(association.mtu, this.#sendPacket)
-    for (;;) {
-      if (association.outboundQueue.length === 0 && !this.#fill()) break
-      const chunk = association.outboundQueue[0]!
-      const blocked = association.flightSize >= limit || association.peerRwnd === 0
-      // A chunk larger than the peer's window may still go out alone, to probe it (RFC 9260 section 6.1 A).
-      if (blocked || (chunk.bookSize > association.peerRwnd && association.flightSize > 0)) break
-      association.outboundQueue.shift()
-      association.sentQueue.push(chunk)
-      association.flightSizeIncrease(chunk)
-      chunk.sentCount = 1
-      chunk.sentTime = Date.now() / 1000
-      packet.add(chunk)
+    const nowMs = this.#clock.monotonicMs()
+    const flight = this.#flight
+    const limit = Math.min(flight.windowBytes, flight.bytes + MAX_BURST_PACKETS * association.maxPayloadSize)
+    for (const chunk of flight.lost()) {
+      if (flight.bytes >= limit && !flight.takeSpare()) break
+      flight.sent(chunk, this.#packet.add(chunk), nowMs)
+    }
+    while (flight.bytes < limit && (this.#ahead.length > 0 || this.#fill())) {
+      const chunk = this.#ahead[0]!
+      if (!flight.fitsPeer(chunk.bookSize)) break
+      this.#ahead.shift()
+      flight.sent(chunk, this.#packet.add(chunk), nowMs)
       this.#streams.get(chunk.streamId)?.handed(chunk.bookSize)
     }
-    packet.flush()
-    if (association.sentQueue.length > 0 && association.timer3Handle === undefined) association.timer3Start()
+    this.#packet.flush()
+    this.#arm(nowMs)
   }
 
   /** Whether every message of a stream has reached the peer. */
   isDrained(streamId: number): boolean {
-    const { outboundQueue, sentQueue } = this.#association
-    const ofStream = (chunk: OutboundChunk) => chunk.streamId === streamId
-    return !outboundQueue.some(ofStream) && !sentQueue.some(ofStream)
+    const ofStream = (chunk: DataOut) => chunk.streamId === streamId
+    return !this.#ahead.some(ofStream) && !this.#flight.has(ofStream)
   }
 
-  #retransmit(limit: number): void {
-    const association = this.#association
-    const packet = new PacketInTheMaking(association.mtu, this.#sendPacket)
-    association.sentQueue.every((chunk, index) => {
-      if (!chunk.retransmit) return true
-      if (association.fastRecoveryTransmit) association.fastRecoveryTransmit = false
-      else if (association.flightSize >= limit) return false
-      association.flightSizeIncrease(chunk)
-      chunk.misses = 0
-      chunk.retransmit = false
-      chunk.sentCount += 1
-      packet.add(chunk)
-      if (index === 0) association.timer3Restart()
-      return true
-    })
-    packet.flush()
+  close(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  /** One that rings too early is left alone and looks again: the deadline moves with every packet. */
+  #arm(nowMs: number): void {
+    const atMs = this.#flight.deadlineMs
+    if (atMs === undefined || (this.#timer !== undefined && this.#timerAtMs <= atMs)) return
+    this.#timer?.cancel()
+    this.#timerAtMs = atMs
+    this.#timer = this.#clock.schedule(atMs - nowMs, () => this.#ring())
+  }
+
+  #ring(): void {
+    this.#timer = undefined
+    if (this.#association.isStopped) return
+    const nowMs = this.#clock.monotonicMs()
+    const atMs = this.#flight.deadlineMs
+    if (atMs === undefined || atMs > nowMs) return this.#arm(nowMs)
+    this.#flight.expire(nowMs)
+    this.transmit()
   }
 
   /** Cuts the next message of the next channel into chunks. */
   #fill(): boolean {
-    const association = this.#association
     let filled = false
-    while (association.outboundQueue.length < MAX_CHUNKS_AHEAD) {
+    while (this.#ahead.length < MAX_CHUNKS_AHEAD) {
       const taken = this.#takeInTurn()
       if (taken === undefined) return filled
       this.#cut(taken.stream, taken.message)
@@ -138,7 +168,7 @@ export class SctpOutbound {
     for (let at = 0; at < data.length; at += association.maxPayloadSize) {
       const part = data.subarray(at, at + association.maxPayloadSize)
       const place = (at === 0 ? FIRST_FRAGMENT : 0) | (at + part.length === data.length ? LAST_FRAGMENT : 0)
-      association.outboundQueue.push(
+      this.#ahead.push(
         new DataOut({
           flags: order | place,
           tsn: association.localTsn,
@@ -156,58 +186,60 @@ export class SctpOutbound {
 }
 
 /**
- * Starts our numbers in the lower half of their range: werift's loss recovery stalls where they wrap, and from there that is
- * 2^31 packets, more than 2 TB, away.
+ * Starts our numbers in the lower half of their range: werift counts back from them with a signed remainder when it resets a stream,
+ * and cannot send what comes before 0. From there that is 2^31 packets, more than 2 TB, away.
  */
 export function startSequence(association: SctpAssociation): void {
   const first = 1 + (randomBytes(4).readUInt32BE(0) >>> 1)
   association.localTsn = first
   association.reconfigRequestSeq = first
-  association.lastSackedTsn = first - 1
-  association.advancedPeerAckTsn = first - 1
 }
 
-/** Collects chunks until a packet is full. */
+/** Collects chunks until a packet is full, and numbers the packets. */
 class PacketInTheMaking {
   readonly #maxBytes: number
   readonly #send: (chunks: readonly PacketChunk[]) => void
-  #chunks: OutboundChunk[] = []
+  #chunks: PacketChunk[] = []
   #bytes = PACKET_HEADER_BYTES
+  #number = 1
 
   constructor(maxBytes: number, send: (chunks: readonly PacketChunk[]) => void) {
     this.#maxBytes = maxBytes
     this.#send = send
   }
 
-  add(chunk: OutboundChunk): void {
+  /** The number of the packet the chunk leaves in. */
+  add(chunk: PacketChunk): number {
     if (this.#bytes + chunk.byteLength > this.#maxBytes) this.flush()
     this.#chunks.push(chunk)
     this.#bytes += chunk.byteLength
+    return this.#number
   }
 
   flush(): void {
-    if (this.#chunks.length > 0) this.#send(this.#chunks)
+    if (this.#chunks.length === 0) return
+    this.#send(this.#chunks)
     this.#chunks = []
     this.#bytes = PACKET_HEADER_BYTES
+    this.#number += 1
   }
 }
 
 const DATA_HEADER_BYTES = 16
+/** As in Chromium. */
+const MIN_RESET_TIMEOUT_MS = 400
 
-/** A DATA chunk in flight, in the shape werift's loss recovery works on. Its data is a part of the message, not a copy. */
-class DataOut implements OutboundChunk {
-  readonly type = DATA
-  readonly flags: number
-  readonly tsn: number
+/** A DATA chunk. Its data is a part of the message, not a copy. */
+class DataOut implements FlightChunk, PacketChunk {
   readonly streamId: number
   readonly bookSize: number
   readonly byteLength: number
-  retransmit = false
-  acked = false
-  abandoned = false
-  misses = 0
+  fate: FlightChunk['fate'] = 'flying'
   sentCount = 0
-  sentTime: number | undefined
+  packet = 0
+  sentAtMs = 0
+  readonly #flags: number
+  readonly #tsn: number
   readonly #streamSequence: number
   readonly #protocol: number
   readonly #data: Buffer
@@ -220,8 +252,8 @@ class DataOut implements OutboundChunk {
     protocol: number
     data: Buffer
   }) {
-    this.flags = o.flags
-    this.tsn = o.tsn
+    this.#flags = o.flags
+    this.#tsn = o.tsn
     this.streamId = o.streamId
     this.#streamSequence = o.streamSequence
     this.#protocol = o.protocol
@@ -234,9 +266,10 @@ class DataOut implements OutboundChunk {
     // First, because the data overwrites what is not padding.
     packet.writeUInt32BE(0, at + this.byteLength - 4)
     packet[at] = DATA
-    packet[at + 1] = this.flags
+    // What was lost before is acknowledged at once (RFC 9260 section 6.2).
+    packet[at + 1] = this.sentCount > 1 ? this.#flags | IMMEDIATE : this.#flags
     packet.writeUInt16BE(DATA_HEADER_BYTES + this.bookSize, at + 2)
-    packet.writeUInt32BE(this.tsn, at + 4)
+    packet.writeUInt32BE(this.#tsn, at + 4)
     packet.writeUInt16BE(this.streamId, at + 8)
     packet.writeUInt16BE(this.#streamSequence, at + 10)
     packet.writeUInt32BE(this.#protocol, at + 12)

@@ -20,6 +20,8 @@ export const RECONFIG = 130
 export const FIRST_FRAGMENT = 2
 export const LAST_FRAGMENT = 1
 export const UNORDERED = 4
+/** The sender wants to know at once whether it arrived (RFC 9260 section 3.3.1). */
+export const IMMEDIATE = 8
 
 export interface DataChunk {
   readonly type: typeof DATA

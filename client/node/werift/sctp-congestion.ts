@@ -1,0 +1,48 @@
+/** How much may be in flight (RFC 9260 section 7.2). */
+export class CongestionWindow {
+  readonly #chunkBytes: number
+  #bytes = INITIAL_BYTES
+  #threshold = Number.POSITIVE_INFINITY
+  #acknowledged = 0
+
+  /** `chunkBytes`: the data of the largest chunk. */
+  constructor(chunkBytes: number) {
+    this.#chunkBytes = chunkBytes
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** So much arrived, and the window was full. */
+  grow(bytes: number): void {
+    if (this.#bytes <= this.#threshold) {
+      this.#bytes += Math.min(bytes, SLOW_START_CHUNKS * this.#chunkBytes)
+      return
+    }
+    this.#acknowledged += bytes
+    if (this.#acknowledged < this.#bytes) return
+    this.#acknowledged -= this.#bytes
+    this.#bytes += this.#chunkBytes
+  }
+
+  /** Something was lost, for the first time within a round trip. */
+  reduce(): void {
+    this.#threshold = Math.max(Math.floor(this.#bytes / 2), MIN_CHUNKS * this.#chunkBytes)
+    this.#bytes = this.#threshold
+    this.#acknowledged = 0
+  }
+
+  /** Nothing arrives any more. */
+  collapse(): void {
+    this.reduce()
+    this.#bytes = this.#chunkBytes
+  }
+}
+
+/** RFC 9260 section 7.2.1. */
+const INITIAL_BYTES = 4404
+/** The bound of RFC 9260 section 7.2.1 per acknowledgement, doubled as it allows: ours may acknowledge sixteen packets at once. */
+const SLOW_START_CHUNKS = 2
+/** RFC 9260 section 7.2.3: fewer in flight would not bring the acknowledgements that show what was lost. */
+const MIN_CHUNKS = 4

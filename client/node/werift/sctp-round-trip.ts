@@ -1,0 +1,43 @@
+/** What measured round trips say about when an acknowledgement is late (RFC 9260 section 6.3.1, RFC 9002 section 6). */
+export class RoundTrip {
+  #smoothedMs: number | undefined
+  #variationMs = 0
+  #latestMs = 0
+  #leastMs = Number.POSITIVE_INFINITY
+
+  /** Of a packet that was sent once: what was sent twice does not say which of them came (Karn's rule). */
+  sample(ms: number): void {
+    this.#latestMs = ms
+    this.#leastMs = Math.min(this.#leastMs, ms)
+    if (this.#smoothedMs === undefined) {
+      this.#smoothedMs = ms
+      this.#variationMs = ms / 2
+      return
+    }
+    this.#variationMs += (Math.abs(this.#smoothedMs - ms) - this.#variationMs) / 4
+    this.#smoothedMs += (ms - this.#smoothedMs) / 8
+  }
+
+  get leastMs(): number {
+    return this.#leastMs
+  }
+
+  /** A packet this old is lost when a later one has arrived: a round trip, and an eighth of it for what overtakes on the way. */
+  get lossMs(): number {
+    const roundTripMs = Math.max(this.#smoothedMs ?? INITIAL_TIMEOUT_MS, this.#latestMs)
+    return Math.max((roundTripMs * 9) / 8, CLOCK_GRAIN_MS)
+  }
+
+  /** When nothing at all has come for so long after the last packet, something is wrong. */
+  get timeoutMs(): number {
+    if (this.#smoothedMs === undefined) return INITIAL_TIMEOUT_MS
+    return Math.max(this.#smoothedMs + 4 * this.#variationMs, MIN_TIMEOUT_MS)
+  }
+}
+
+/** RFC 9260 section 16. */
+const INITIAL_TIMEOUT_MS = 1000
+/** A turn of a busy event loop. It is no lower limit of RFC 9260 (1 s): what follows is a question, and costs two packets. */
+const MIN_TIMEOUT_MS = 10
+/** Timers of Node count whole milliseconds. */
+const CLOCK_GRAIN_MS = 1
