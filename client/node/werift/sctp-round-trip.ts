@@ -31,13 +31,13 @@ export class RoundTrip {
   /** When nothing at all has come for so long after the last packet, something is wrong. */
   get timeoutMs(): number {
     if (this.#smoothedMs === undefined) return INITIAL_TIMEOUT_MS
-    return Math.max(this.#smoothedMs + 4 * this.#variationMs, MIN_TIMEOUT_MS)
+    return this.#smoothedMs + Math.max(4 * this.#variationMs, MARGIN_MS)
   }
 }
 
 /** RFC 9260 section 16. */
 const INITIAL_TIMEOUT_MS = 1000
-/** A turn of a busy event loop. It is no lower limit of RFC 9260 (1 s): what follows is a question, and costs two packets. */
-const MIN_TIMEOUT_MS = 10
+/** A turn of a busy event loop. RFC 9260 waits at least 1 s, but then empties its window; here two packets ask. */
+const MARGIN_MS = 10
 /** Timers of Node count whole milliseconds. */
 const CLOCK_GRAIN_MS = 1

@@ -26,8 +26,8 @@ const CUTS = [
   ['the second peer', ['right']],
   ['both', ['left', 'right']],
 ] as const
-/** 1 MiB in each direction, as fast as they go. */
-const LOSSY = { chunks: 64, intervalMs: 0 }
+/** 8 MiB in each direction, as fast as they go. */
+const LOSSY = { chunks: 512, intervalMs: 0 }
 
 const missing = LANE ? await namespacesMissing() : 'they are for npm run test:links'
 if (LANE && missing !== undefined) console.warn(`SKIPPED: what needs network namespaces (${missing}).`)

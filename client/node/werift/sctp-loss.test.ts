@@ -1,0 +1,75 @@
+import { VirtualClock } from '@mesh/core'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { lossyWire, type WireEnd } from './lossy-wire.fixture.ts'
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+})
+
+const MIB = 1_048_576
+const LIMIT_MS = 300_000
+/** 256 messages of 16 KiB, each in 14 chunks of 1,160 bytes and one of what is left, each chunk in a packet of its own. */
+const LEAST_PACKETS = 256 * 15
+
+/** Virtual time, in which the end of a turn of the event loop comes before anything else does. */
+function virtualClock(): VirtualClock {
+  const clock = new VirtualClock(undefined, {
+    settle: async () => {
+      for (let i = 0; i < 4; i += 1) await undefined
+    },
+  })
+  vi.stubGlobal('setImmediate', (run: () => void) => clock.schedule(0, run))
+  return clock
+}
+
+/** Waits until `bytes` are there. Gives the longest time without a message, from the start of the clock, and MiB a second. */
+async function watch(
+  clock: VirtualClock,
+  end: WireEnd,
+  bytes: number,
+): Promise<{ standstillMs: number; rate: number }> {
+  while ((end.arrivals.at(-1)?.bytes ?? 0) < bytes) {
+    await clock.advance(100)
+    if (clock.monotonicMs() > LIMIT_MS) throw new Error(`Not there after ${LIMIT_MS} ms`)
+  }
+  const times = [0, ...end.arrivals.map(({ atMs }) => atMs)]
+  const standstillMs = Math.max(...times.slice(1).map((atMs, i) => atMs - times[i]!))
+  return { standstillMs, rate: bytes / MIB / (times.at(-1)! / 1000) }
+}
+
+describe('A transfer in both directions over a wire', () => {
+  test.each([
+    { roundTripMs: 2, seed: 1, least: 1 },
+    { roundTripMs: 2, seed: 2, least: 1 },
+    { roundTripMs: 50, seed: 1, least: 0.07 },
+    { roundTripMs: 50, seed: 2, least: 0.07 },
+  ])('that loses a packet in ten goes on at $least MiB/s with a round trip of $roundTripMs ms ($seed)', async (o) => {
+    const clock = virtualClock()
+    const ends = await lossyWire({ clock, roundTripMs: o.roundTripMs, lost: 0.1, seed: o.seed })
+    for (const end of ends) end.send(4 * MIB)
+    for (const end of ends) {
+      const { standstillMs, rate } = await watch(clock, end, 4 * MIB)
+      expect(rate).toBeGreaterThan(o.least)
+      expect(standstillMs).toBeLessThan(1_000)
+      // A tenth of them again for each loss, and few to ask.
+      expect(end.dataPackets).toBeLessThan(1.2 * LEAST_PACKETS)
+    }
+  })
+
+  test('that loses three packets in ten goes on', async () => {
+    const clock = virtualClock()
+    const ends = await lossyWire({ clock, roundTripMs: 20, lost: 0.3, seed: 1 })
+    for (const end of ends) end.send(MIB)
+    for (const end of ends) expect((await watch(clock, end, MIB)).standstillMs).toBeLessThan(3_000)
+  })
+
+  test.each([2, 50])('that loses nothing sends nothing twice with a round trip of %i ms', async (roundTripMs) => {
+    const clock = virtualClock()
+    const ends = await lossyWire({ clock, roundTripMs, lost: 0, seed: 1 })
+    for (const end of ends) end.send(4 * MIB)
+    for (const end of ends) {
+      expect((await watch(clock, end, 4 * MIB)).rate).toBeGreaterThan(2)
+      expect(end.dataPackets).toBe(LEAST_PACKETS)
+    }
+  })
+})
