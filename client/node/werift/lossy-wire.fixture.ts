@@ -1,26 +1,27 @@
-import { type Clock, seededRandom } from '@mesh/core'
+import type { Clock } from '@mesh/core'
 import { SctpGuard } from './sctp-guard.ts'
 import type { OutboundMessage, OutboundStream } from './sctp-outbound.ts'
-import { DATA, HEADER_BYTES as FIRST_CHUNK } from './sctp-packet.ts'
+import { DATA, HEADER_BYTES as FIRST_CHUNK, SACK } from './sctp-packet.ts'
 import { ASSOCIATION_ESTABLISHED, type SctpAssociation } from './werift-association.ts'
 import { type DtlsTransport, loadWerift } from './werift-internals.ts'
 
-/** A wire between two associations that are set up already. Same seed, same losses. */
+/** A wire between two associations that are set up already. */
 export interface WireOptions {
   readonly clock: Clock
   readonly roundTripMs: number
-  /** The share of packets that do not arrive, in each direction. */
-  readonly lost: number
-  readonly seed: number
+  /** Asked for each packet, in each direction. */
+  readonly isLost: () => boolean
 }
 
 export interface WireEnd {
-  /** Sends `bytes` in messages of 16 KiB. */
+  /** Sends `bytes` in messages of 16 KiB and one of what is left. */
   send(bytes: number): void
   /** When a message came, and how much had come by then. */
   readonly arrivals: { readonly atMs: number; readonly bytes: number }[]
   /** Packets with data put on the wire. */
   dataPackets: number
+  /** When each acknowledgement left. */
+  readonly acknowledgedAtMs: number[]
 }
 
 const MESSAGE_BYTES = 16_384
@@ -32,7 +33,6 @@ const CHUNK_BYTES = 1160
 
 export async function lossyWire(options: WireOptions): Promise<readonly [WireEnd, WireEnd]> {
   const { crc32c } = await loadWerift()
-  const random = seededRandom(options.seed)
   const end = () => {
     const association = establishedAssociation()
     const transport: { dataReceiver?: (packet: Buffer) => void } = {}
@@ -42,6 +42,7 @@ export async function lossyWire(options: WireOptions): Promise<readonly [WireEnd
     const self: WireEnd = {
       arrivals,
       dataPackets: 0,
+      acknowledgedAtMs: [],
       send: (bytes) => {
         stream.leftBytes += bytes
         guard.wake()
@@ -55,6 +56,7 @@ export async function lossyWire(options: WireOptions): Promise<readonly [WireEnd
       crc32c,
       send: (packet) => {
         if (packet[FIRST_CHUNK] === DATA) self.dataPackets += 1
+        if (packet[FIRST_CHUNK] === SACK) self.acknowledgedAtMs.push(options.clock.monotonicMs())
         wire.to(Buffer.from(packet))
       },
       onMessage: ({ data }) => {
@@ -74,7 +76,7 @@ export async function lossyWire(options: WireOptions): Promise<readonly [WireEnd
   ] as const) {
     to.association.lastReceivedTsn = from.association.localTsn - 1
     from.wire.to = (packet) => {
-      if (random.uniform() < options.lost) return
+      if (options.isLost()) return
       options.clock.schedule(options.roundTripMs / 2, () => to.transport.dataReceiver?.(packet))
     }
   }
@@ -101,9 +103,10 @@ class Source implements OutboundStream {
   leftBytes = 0
 
   takeMessage(): OutboundMessage | undefined {
-    if (this.leftBytes <= 0) return undefined
-    this.leftBytes -= MESSAGE_BYTES
-    return { protocol: 53, data: Buffer.alloc(MESSAGE_BYTES) }
+    if (this.leftBytes === 0) return undefined
+    const data = Buffer.alloc(Math.min(this.leftBytes, MESSAGE_BYTES))
+    this.leftBytes -= data.length
+    return { protocol: 53, data }
   }
 
   handed(): void {

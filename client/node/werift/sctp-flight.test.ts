@@ -100,14 +100,24 @@ describe('A chunk in flight', () => {
   })
 
   test('says nothing of others when it comes back sooner than anything did', () => {
-    send(3, 0)
+    send(6, 0)
     flight.acknowledge(sack(2), 20)
     flight.expire(500)
-    expect(sendAgain(500)).toEqual([3])
-    send(1, 500)
-    flight.acknowledge(sack(3), 501)
-    expect(flight.bytes).toBe(BYTES)
+    expect(sendAgain(500)).toEqual([5, 6])
+    flight.acknowledge(sack(2, [[3, 3]]), 501)
+    expect(flight.bytes).toBe(3 * BYTES)
     expect(lostPlaces()).toEqual([])
+  })
+
+  test('says nothing of the round trip when it was sent twice', () => {
+    settled(8)
+    const { timeoutMs } = flight
+    const atMs = 1_000
+    send(1, atMs)
+    flight.expire(atMs + 500)
+    sendAgain(atMs + 500)
+    flight.acknowledge(sack(chunks.length), atMs + 800)
+    expect(flight.timeoutMs).toBe(timeoutMs)
   })
 
   test('that arrived is not sent again, and is not counted, whatever expires', () => {
@@ -191,6 +201,21 @@ describe('When nothing comes any more', () => {
     expect(flight.windowBytes).toBe(BYTES)
   })
 
+  test.each([
+    ['at first', 0],
+    ['after a long pause', 3_600_000],
+  ])('%s, it is asked before all is taken for lost', (_, pauseMs) => {
+    if (pauseMs > 0) settled(8)
+    const before = flight.windowBytes
+    send(4, pauseMs)
+    for (let i = 0; i < (pauseMs > 0 ? 2 : 1); i += 1) {
+      const atMs = flight.deadlineMs!
+      flight.expire(atMs)
+      expect(sendAgain(atMs)).toHaveLength(2)
+    }
+    expect(flight.windowBytes).toBe(before)
+  })
+
   test('what comes late after all shows that nothing was lost', () => {
     const atMs = settled(8)
     send(8, atMs)
@@ -221,6 +246,7 @@ describe('The window of a flight', () => {
     )
     expect(lostPlaces()).toEqual([done + 1, done + 9])
     expect(flight.windowBytes).toBe(Math.floor(before / 2))
+    expect([flight.takeSpare(), flight.takeSpare()]).toEqual([true, false])
     for (let i = 0; i < 5; i += 1) {
       sendAgain(atMs)
       send(4, atMs)

@@ -1,4 +1,4 @@
-import { VirtualClock } from '@mesh/core'
+import { seededRandom, VirtualClock } from '@mesh/core'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { lossyWire, type WireEnd } from './lossy-wire.fixture.ts'
 
@@ -20,6 +20,12 @@ function virtualClock(): VirtualClock {
   })
   vi.stubGlobal('setImmediate', (run: () => void) => clock.schedule(0, run))
   return clock
+}
+
+/** Loses that share of the packets. */
+function losing(share: number, seed = 1): () => boolean {
+  const random = seededRandom(seed)
+  return () => random.uniform() < share
 }
 
 /** Waits until `bytes` are there. Gives the longest time without a message, from the start of the clock, and MiB a second. */
@@ -45,7 +51,7 @@ describe('A transfer in both directions over a wire', () => {
     { roundTripMs: 50, seed: 2, least: 0.07 },
   ])('that loses a packet in ten goes on at $least MiB/s with a round trip of $roundTripMs ms ($seed)', async (o) => {
     const clock = virtualClock()
-    const ends = await lossyWire({ clock, roundTripMs: o.roundTripMs, lost: 0.1, seed: o.seed })
+    const ends = await lossyWire({ clock, roundTripMs: o.roundTripMs, isLost: losing(0.1, o.seed) })
     for (const end of ends) end.send(4 * MIB)
     for (const end of ends) {
       const { standstillMs, rate } = await watch(clock, end, 4 * MIB)
@@ -58,18 +64,47 @@ describe('A transfer in both directions over a wire', () => {
 
   test('that loses three packets in ten goes on', async () => {
     const clock = virtualClock()
-    const ends = await lossyWire({ clock, roundTripMs: 20, lost: 0.3, seed: 1 })
+    const ends = await lossyWire({ clock, roundTripMs: 20, isLost: losing(0.3) })
     for (const end of ends) end.send(MIB)
     for (const end of ends) expect((await watch(clock, end, MIB)).standstillMs).toBeLessThan(3_000)
   })
 
   test.each([2, 50])('that loses nothing sends nothing twice with a round trip of %i ms', async (roundTripMs) => {
     const clock = virtualClock()
-    const ends = await lossyWire({ clock, roundTripMs, lost: 0, seed: 1 })
+    const ends = await lossyWire({ clock, roundTripMs, isLost: losing(0) })
     for (const end of ends) end.send(4 * MIB)
     for (const end of ends) {
       expect((await watch(clock, end, 4 * MIB)).rate).toBeGreaterThan(2)
       expect(end.dataPackets).toBe(LEAST_PACKETS)
     }
+  })
+})
+
+describe('A receiver', () => {
+  test('acknowledges each packet at once while one is missing, and the one that was', async () => {
+    const clock = virtualClock()
+    let sent = 0
+    const [left, right] = await lossyWire({ clock, roundTripMs: 10, isLost: () => sent++ === 0 })
+    left.send(16_384)
+    await clock.advance(5)
+    expect(left.dataPackets).toBe(4)
+    expect(right.acknowledgedAtMs).toEqual([5, 5, 5])
+    await clock.advance(10)
+    expect(right.acknowledgedAtMs[3]).toBe(15)
+  })
+
+  test('acknowledges several packets of one turn together, and a lone one within 20 ms', async () => {
+    const clock = virtualClock()
+    const [left, right] = await lossyWire({ clock, roundTripMs: 10, isLost: () => false })
+    left.send(16_384)
+    await clock.advance(5)
+    expect(left.dataPackets).toBe(4)
+    expect(right.acknowledgedAtMs).toEqual([5])
+    await clock.advance(1_000)
+    expect(left.dataPackets).toBe(15)
+    right.send(1)
+    await clock.advance(1_000)
+    expect(left.acknowledgedAtMs).toEqual([1_005 + 5 + 20])
+    expect(right.dataPackets).toBe(1)
   })
 })

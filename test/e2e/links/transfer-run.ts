@@ -88,13 +88,13 @@ export class TransferRun {
     await this.#each(({ left }) => left.thaw())
   }
 
-  /** The longest time without progress in either direction that something at that Unix time can have caused, by pair. */
-  async standstills(sinceMs: number): Promise<number[]> {
+  /** The longest time without progress in either direction that something at that Unix time, and until then, can have caused, by pair. */
+  async standstills(sinceMs: number, untilMs = sinceMs): Promise<number[]> {
     return Promise.all(
       this.pairs.map(async ({ left, right }) => {
         const reports = await Promise.all([left.transferred(), right.transferred()])
         const all = reports.flatMap(({ received }) => received.standstills)
-        const caused = all.filter(({ atMs, forMs }) => atMs + forMs > sinceMs && atMs < sinceMs + SHOWS_WITHIN_MS)
+        const caused = all.filter(({ atMs, forMs }) => atMs + forMs > sinceMs && atMs < untilMs + SHOWS_WITHIN_MS)
         return Math.max(0, ...caused.map(({ forMs }) => forMs))
       }),
     )
