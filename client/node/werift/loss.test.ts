@@ -1,6 +1,6 @@
 import { seededRandom } from '@mesh/core'
 import { afterEach, expect, test, vi } from 'vitest'
-import type { RtcConnection } from '../../connection/rtc.ts'
+import type { RtcConnection, RtcDataChannel } from '../../connection/rtc.ts'
 import { connect, createHardened, expectAlive, opened } from './loopback-pair.fixture.ts'
 import { UdpSocket } from './udp-socket.ts'
 
@@ -59,6 +59,28 @@ test.each([1, 2])(
     await expectAlive(pair, 10_000)
   },
 )
+
+test('a pair carries 4 MiB each way in seconds while a packet in ten is lost', { timeout: 20_000 }, async () => {
+  const left = await createHardened()
+  const right = await createHardened()
+  open.push(left, right)
+  const { leftChannel, rightChannel } = await connect(left, right)
+  disturb(1, { lost: 0.1, repeated: 0, late: 0 })
+  const arrive = (channel: RtcDataChannel) =>
+    new Promise<void>((resolve) => {
+      let bytes = 0
+      channel.addEventListener('message', ({ data }) => {
+        bytes += (data as ArrayBuffer).byteLength
+        if (bytes === 4 * 1_048_576) resolve()
+      })
+    })
+  const arrivals = [arrive(leftChannel), arrive(rightChannel)]
+  for (let i = 0; i < 64; i += 1) {
+    leftChannel.send(new Uint8Array(65_536))
+    rightChannel.send(new Uint8Array(65_536))
+  }
+  await Promise.all(arrivals)
+})
 
 test('a message without order does not wait for one that was lost before it', { timeout: 30_000 }, async () => {
   const left = await createHardened()
