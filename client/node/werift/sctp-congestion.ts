@@ -16,14 +16,13 @@ export class CongestionWindow {
 
   /** So much arrived, and the window was full. */
   grow(bytes: number): void {
-    if (this.#bytes <= this.#threshold) {
-      this.#bytes += Math.min(bytes, SLOW_START_CHUNKS * this.#chunkBytes)
-      return
+    if (this.#bytes <= this.#threshold) this.#add(Math.min(bytes, SLOW_START_CHUNKS * this.#chunkBytes))
+    else {
+      this.#acknowledged += bytes
+      if (this.#acknowledged < this.#bytes) return
+      this.#acknowledged -= this.#bytes
+      this.#add(this.#chunkBytes)
     }
-    this.#acknowledged += bytes
-    if (this.#acknowledged < this.#bytes) return
-    this.#acknowledged -= this.#bytes
-    this.#bytes += this.#chunkBytes
   }
 
   /** Something was lost, for the first time within a round trip. */
@@ -38,7 +37,14 @@ export class CongestionWindow {
     this.reduce()
     this.#bytes = this.#chunkBytes
   }
+
+  #add(bytes: number): void {
+    this.#bytes = Math.min(this.#bytes + bytes, MAX_BYTES)
+  }
 }
+
+/** 4 MiB, 40 MB/s at 100 ms: a peer that acknowledges much and then nothing must not make us keep more. */
+const MAX_BYTES = 4_194_304
 
 /** RFC 9260 section 7.2.1. */
 const INITIAL_BYTES = 4404

@@ -272,6 +272,16 @@ describe('The window of a flight', () => {
     expect(flight.windowBytes).toBe(before + 2 * BYTES)
   })
 
+  test('does not grow beyond 4 MiB, whatever is acknowledged', () => {
+    let atMs = 0
+    for (let i = 0; i < 6_000; i += 1) {
+      send(Math.ceil((flight.windowBytes - flight.bytes) / BYTES), atMs)
+      flight.acknowledge(sack(chunks.length - Math.floor(flight.bytes / BYTES) + 1), atMs)
+      atMs += 1
+    }
+    expect(flight.windowBytes).toBe(4_194_304)
+  })
+
   test('leaves one chunk to ask a peer that has no room', () => {
     send(1, 0)
     flight.acknowledge(sack(1, [], 0), 20)

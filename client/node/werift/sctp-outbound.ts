@@ -218,10 +218,11 @@ class PacketInTheMaking {
 
   flush(): void {
     if (this.#chunks.length === 0) return
-    this.#send(this.#chunks)
+    const chunks = this.#chunks
     this.#chunks = []
     this.#bytes = PACKET_HEADER_BYTES
     this.#number += 1
+    this.#send(chunks)
   }
 }
 
