@@ -11,7 +11,7 @@ import { WRITE_BYTES } from './transfer.ts'
 
 const BYTES_PER_MB = 1_000_000
 const SIGNAL_POLL_MS = 5
-const TARGET_RATIO = 0.9
+const TARGET_RATIO = 0.85
 
 const RAW = 'werift, hardened'
 const MESH = 'MESH channel'
