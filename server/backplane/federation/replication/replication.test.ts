@@ -230,6 +230,25 @@ describe('a server that starts again', () => {
     expect(b.shown()).toEqual([1, 5])
   })
 
+  test.each([
+    ['leaves', (server: TestServer) => server.leave({ peer: 1, seq: 3 })],
+    ['is withdrawn', (server: TestServer) => server.withdraw({ peer: 1, seq: 2 })],
+  ])('whose peer %s after it rose is not shown with it any more by the rows of its old epoch', (_, go) => {
+    const { a, b, network, time } = connected(1)
+    network.disconnect(a, b)
+    const restarted = new TestServer(1, time, {}, START_WALL_MS - 600_000)
+    const again = new TestNetwork(restarted, b)
+    again.connect(restarted, b)
+    again.pass(1_000)
+    restarted.join({ peer: 1, seq: 2 })
+    again.pass(100)
+    b.takeKinds()
+    expect(b.shown()).toEqual([1])
+    go(restarted)
+    expect(again.pass(100)).toEqual([])
+    expect([b.shown(), b.takeKinds()]).toEqual([[], ['left']])
+  })
+
   test('may answer each Pull that told it of its epoch by a snapshot', () => {
     const { a, b, network } = connected(1)
     let states = 0

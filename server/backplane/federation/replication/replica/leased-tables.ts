@@ -35,7 +35,7 @@ const MAX_FORMER_TABLES = 2
  * stream ended is no reason.
  *
  * When the origin starts a new epoch, the rows of the old one stay as long as they would have without. Its peers come
- * back one by one, and whoever does is never seen to leave.
+ * back one by one, and whoever does is never seen to leave; whoever goes again in the new epoch goes from the old one too.
  */
 export class LeasedTables {
   readonly #options: LeasedTablesOptions
@@ -101,6 +101,7 @@ export class LeasedTables {
   startOver(): void {
     const table = this.#table
     if (table !== undefined && this.#stage.kind === 'live') {
+      table.isFormer = true
       this.#formers.push({ table, untilMs: this.#leaseEndsMs, hasGrace: this.#hasGrace })
       if (this.#formers.length > MAX_FORMER_TABLES) this.#drop(this.#formers.shift()?.table)
     } else {

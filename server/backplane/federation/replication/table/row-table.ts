@@ -17,6 +17,8 @@ export class RowTable {
   largestRecordBytes = 0
   /** Whether its rows take part in what is shown. */
   live = false
+  /** Whether its origin left the epoch: a newer table tells what becomes of its peers. */
+  isFormer = false
   /** Those who are reading the table as it was at some moment. */
   readonly views = new Set<TableView>()
 

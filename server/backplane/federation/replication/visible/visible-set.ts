@@ -82,10 +82,22 @@ export class VisibleSet {
     const table = store.tableOf(slot)
     if (table.live) {
       store.mark(slot, ROW_WITHHELD)
+      this.#withholdFormer(slot, table)
       if (going.leave !== undefined) this.#bury(slot, going.leave)
       this.#settle(store.firstOf(slot), slot, going)
     }
     store.remove(slot)
+  }
+
+  /** A peer that goes takes along what is left of it in tables of former epochs. */
+  #withholdFormer(slot: number, { origin }: RowTable): void {
+    const { store } = this.#options
+    for (let other = store.firstOf(slot); other !== NONE; other = store.nextHome(other)) {
+      const table = store.tableOf(other)
+      if (table.isFormer && table.origin === origin && store.order(other) <= store.order(slot)) {
+        store.mark(other, ROW_WITHHELD)
+      }
+    }
   }
 
   /** The rows of a table count from now on. */
