@@ -8,7 +8,8 @@ import { type DtlsTransport, loadWerift } from './werift-internals.ts'
 /** A wire between two associations that are set up already. */
 export interface WireOptions {
   readonly clock: Clock
-  readonly roundTripMs: number
+  /** Asked for each packet as well: one way. */
+  readonly delayMs: () => number
   /** Asked for each packet, in each direction. */
   readonly isLost: () => boolean
 }
@@ -77,7 +78,7 @@ export async function lossyWire(options: WireOptions): Promise<readonly [WireEnd
     to.association.lastReceivedTsn = from.association.localTsn - 1
     from.wire.to = (packet) => {
       if (options.isLost()) return
-      options.clock.schedule(options.roundTripMs / 2, () => to.transport.dataReceiver?.(packet))
+      options.clock.schedule(options.delayMs(), () => to.transport.dataReceiver?.(packet))
     }
   }
   return [left.self, right.self]

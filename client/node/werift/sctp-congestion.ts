@@ -4,6 +4,7 @@ export class CongestionWindow {
   #bytes = INITIAL_BYTES
   #threshold = Number.POSITIVE_INFINITY
   #acknowledged = 0
+  #before = { bytes: 0, threshold: 0 }
 
   /** `chunkBytes`: the data of the largest chunk. */
   constructor(chunkBytes: number) {
@@ -16,7 +17,8 @@ export class CongestionWindow {
 
   /** So much arrived, and the window was full. */
   grow(bytes: number): void {
-    if (this.#bytes <= this.#threshold) this.#add(Math.min(bytes, SLOW_START_CHUNKS * this.#chunkBytes))
+    // Not when they are equal, as RFC 9260 has it: that would take back at once what was halved.
+    if (this.#bytes < this.#threshold) this.#add(Math.min(bytes, SLOW_START_CHUNKS * this.#chunkBytes))
     else {
       this.#acknowledged += bytes
       if (this.#acknowledged < this.#bytes) return
@@ -27,9 +29,16 @@ export class CongestionWindow {
 
   /** Something was lost, for the first time within a round trip. */
   reduce(): void {
+    this.#before = { bytes: this.#bytes, threshold: this.#threshold }
     this.#threshold = Math.max(Math.floor(this.#bytes / 2), MIN_CHUNKS * this.#chunkBytes)
     this.#bytes = this.#threshold
     this.#acknowledged = 0
+  }
+
+  /** Nothing was lost after all when it was reduced last. */
+  restore(): void {
+    this.#bytes = Math.max(this.#bytes, this.#before.bytes)
+    this.#threshold = Math.max(this.#threshold, this.#before.threshold)
   }
 
   /** Nothing arrives any more. */
@@ -48,7 +57,7 @@ const MAX_BYTES = 4_194_304
 
 /** RFC 9260 section 7.2.1. */
 const INITIAL_BYTES = 4404
-/** The bound of RFC 9260 section 7.2.1 per acknowledgement, doubled as it allows: ours may acknowledge sixteen packets at once. */
-const SLOW_START_CHUNKS = 2
+/** RFC 9260 section 7.2.1 leaves the bound per acknowledgement open: sixteen packets, which ours may acknowledge at once. */
+const SLOW_START_CHUNKS = 16
 /** RFC 9260 section 7.2.3: fewer in flight would not bring the acknowledgements that show what was lost. */
 const MIN_CHUNKS = 4

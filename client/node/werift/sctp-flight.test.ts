@@ -14,6 +14,7 @@ class TestChunk implements FlightChunk {
   sentCount = 0
   packet = 0
   sentAtMs = 0
+  wasLost = false
 
   constructor(place: number) {
     this.place = place
@@ -173,7 +174,7 @@ describe('When nothing comes any more', () => {
       sendAgain(now)
     }
     expect(waits[0]).toBeGreaterThanOrEqual(ROUND_TRIP_MS + 10)
-    expect(waits[0]).toBeLessThan(3 * ROUND_TRIP_MS)
+    expect(waits[0]).toBeLessThan(4 * ROUND_TRIP_MS)
     expect(waits[1]! / waits[0]!).toBeCloseTo(2, 0)
     expect(waits.at(-1)).toBe(3_000)
   })
@@ -247,7 +248,7 @@ describe('The window of a flight', () => {
     expect(lostPlaces()).toEqual([done + 1, done + 9])
     expect(flight.windowBytes).toBe(Math.floor(before / 2))
     expect([flight.takeSpare(), flight.takeSpare()]).toEqual([true, false])
-    for (let i = 0; i < 5; i += 1) {
+    for (let i = 0; i < 7; i += 1) {
       sendAgain(atMs)
       send(4, atMs)
       atMs += ROUND_TRIP_MS
@@ -262,6 +263,34 @@ describe('The window of a flight', () => {
     expect(flight.windowBytes).toBe(4 * BYTES)
   })
 
+  test('is given back when what was taken for lost had only been overtaken', () => {
+    const atMs = settled(32)
+    const before = flight.windowBytes
+    const done = chunks.length
+    send(32, atMs)
+    flight.acknowledge(sack(done, [[2, 8]]), atMs + ROUND_TRIP_MS)
+    expect(flight.windowBytes).toBeLessThan(before)
+    expect(sendAgain(atMs + ROUND_TRIP_MS)).toEqual([done + 1])
+    flight.acknowledge(sack(done + 8), atMs + ROUND_TRIP_MS + 1)
+    expect(flight.windowBytes).toBeGreaterThanOrEqual(before)
+    // From now on more may overtake it.
+    flight.acknowledge(sack(done + 8, [[2, 6]]), atMs + ROUND_TRIP_MS + 2)
+    expect(lostPlaces()).toEqual([])
+    flight.acknowledge(sack(done + 8, [[2, 7]]), atMs + ROUND_TRIP_MS + 2)
+    expect(lostPlaces()).toEqual([done + 9])
+  })
+
+  test('is not given back when one of several was lost', () => {
+    const atMs = settled(32)
+    const done = chunks.length
+    send(32, atMs)
+    flight.acknowledge(sack(done, [[3, 8]]), atMs + ROUND_TRIP_MS)
+    const { windowBytes } = flight
+    expect(lostPlaces()).toEqual([done + 1, done + 2])
+    flight.acknowledge(sack(done + 1, [[2, 7]]), atMs + ROUND_TRIP_MS)
+    expect(flight.windowBytes).toBe(windowBytes)
+  })
+
   test('grows when it was full, and only then', () => {
     const before = flight.windowBytes
     send(1, 0)
@@ -269,7 +298,7 @@ describe('The window of a flight', () => {
     expect(flight.windowBytes).toBe(before)
     send(5, 20)
     flight.acknowledge(sack(6), 40)
-    expect(flight.windowBytes).toBe(before + 2 * BYTES)
+    expect(flight.windowBytes).toBe(before + 5 * BYTES)
   })
 
   test('does not grow beyond 4 MiB, whatever is acknowledged', () => {

@@ -1,5 +1,6 @@
 import { CongestionWindow } from './sctp-congestion.ts'
 import type { SackChunk } from './sctp-packet.ts'
+import { Patience } from './sctp-patience.ts'
 import { RoundTrip } from './sctp-round-trip.ts'
 
 /**
@@ -8,11 +9,11 @@ import { RoundTrip } from './sctp-round-trip.ts'
  *
  * 1. Packets are numbered as they leave, retransmissions too. A chunk is lost when a packet has arrived that left three packets
  *    later, or later at all and the chunk is a round trip old (RFC 9002 section 6.1). That finds a lost retransmission
- *    as fast as a lost original.
+ *    as fast as a lost original. What comes after all makes us wait longer from then on (`sctp-patience.ts`).
  * 2. When nothing comes any more, the last two chunks are sent again to ask (RFC 9002 section 6.2, RFC 8985 section 7): the
  *    answer says what arrived. The last ones, because the first of a flight that was only late would say that all others are lost.
  * 3. The window is halved once in a round trip in which something was lost, and falls to one chunk when nothing has arrived
- *    for a second (RFC 9260 sections 7.2.3 and 7.2.4).
+ *    for a second (RFC 9260 sections 7.2.3 and 7.2.4). It is given back when all of that had only been overtaken.
  *
  * Without a timer of its own: whoever uses it calls `expire` at `deadlineMs`.
  */
@@ -34,6 +35,10 @@ export class Flight<C extends FlightChunk> {
   #timeouts = 0
   #spareChunks = 0
   #lossAtMs: number | undefined
+  /** How much packets overtake each other here. */
+  readonly #patience = new Patience()
+  /** Chunks taken for lost since the window was reduced, and not shown to have been late. */
+  #lostSinceReduced = 0
 
   /** `cumulativeTsn`: the number before the first. `chunkBytes`: the data of the largest chunk. */
   constructor(cumulativeTsn: number, chunkBytes: number) {
@@ -155,12 +160,14 @@ export class Flight<C extends FlightChunk> {
     let newest: C | undefined
     for (const chunk of arrived) {
       if (chunk.fate === 'arrived') continue
+      const sinceMs = chunk.sentCount > 1 ? nowMs - chunk.sentAtMs : Number.POSITIVE_INFINITY
+      if (chunk.wasLost && (chunk.fate === 'lost' || sinceMs < this.#roundTrip.leastMs / 2)) this.#wasLate()
       if (chunk.fate === 'flying') this.#bytes -= chunk.bookSize
       else this.#lostCount -= 1
       chunk.fate = 'arrived'
       bytes += chunk.bookSize
-      // What comes back faster than ever was the original.
-      if (chunk.sentCount > 1 && nowMs - chunk.sentAtMs < this.#roundTrip.leastMs) continue
+      // What comes back faster than ever is what was sent before.
+      if (sinceMs < this.#roundTrip.leastMs) continue
       if (newest === undefined || chunk.packet > newest.packet) newest = chunk
     }
     if (newest !== undefined) {
@@ -172,7 +179,8 @@ export class Flight<C extends FlightChunk> {
 
   #detectLoss(nowMs: number): void {
     this.#lossAtMs = undefined
-    const lossMs = this.#roundTrip.lossMs
+    const patience = this.#patience
+    const lossMs = patience.ofMs(this.#roundTrip.recentMs)
     for (const chunk of this.#chunks) {
       if (chunk.packet >= this.#newestArrived) {
         // All that follow left later still.
@@ -181,23 +189,36 @@ export class Flight<C extends FlightChunk> {
       }
       if (chunk.fate !== 'flying') continue
       const lostAtMs = chunk.sentAtMs + lossMs
-      if (chunk.packet + REORDERED_PACKETS <= this.#newestArrived || lostAtMs <= nowMs) this.#lose(chunk)
+      if (chunk.packet + patience.packets <= this.#newestArrived || lostAtMs <= nowMs) this.#lose(chunk)
       else this.#lossAtMs = Math.min(this.#lossAtMs ?? lostAtMs, lostAtMs)
     }
   }
 
   #lose(chunk: C): void {
     this.#giveUp(chunk)
+    chunk.wasLost = true
+    this.#lostSinceReduced += 1
     if (chunk.packet < this.#reducedAtPacket) return
     this.#window.reduce()
+    this.#lostSinceReduced = 1
     this.#reducedAtPacket = this.#lastPacket + 1
     // The first one goes at once, whatever the smaller window says (RFC 9260 section 7.2.4).
     this.#spareChunks = Math.max(this.#spareChunks, 1)
   }
 
+  /** A chunk that was taken for lost had only been overtaken. */
+  #wasLate(): void {
+    this.#patience.grow()
+    this.#lostSinceReduced -= 1
+    if (this.#lostSinceReduced > 0 || this.#reducedAtPacket === 0) return
+    this.#window.restore()
+    this.#reducedAtPacket = 0
+  }
+
   #giveUp(chunk: C): void {
     if (chunk.fate === 'flying') this.#bytes -= chunk.bookSize
     chunk.fate = 'lost'
+    chunk.wasLost = false
     this.#lostCount += 1
   }
 }
@@ -210,10 +231,10 @@ export interface FlightChunk {
   /** The last one it left in. */
   packet: number
   sentAtMs: number
+  /** Because of what arrived, not because nothing did. */
+  wasLost: boolean
 }
 
-/** RFC 9260 section 7.2.4: three that came before it. */
-const REORDERED_PACKETS = 3
 /** RFC 9002 section 6.2.4: two, because one may be lost as well. */
 const PROBE_CHUNKS = 2
 /** RFC 9260 section 6.2; Chromium makes use of all of it. */

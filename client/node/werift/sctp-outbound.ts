@@ -239,6 +239,7 @@ class DataOut implements FlightChunk, PacketChunk {
   sentCount = 0
   packet = 0
   sentAtMs = 0
+  wasLost = false
   readonly #flags: number
   readonly #tsn: number
   readonly #streamSequence: number
