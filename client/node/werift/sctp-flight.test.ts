@@ -291,6 +291,35 @@ describe('The window of a flight', () => {
     expect(flight.windowBytes).toBe(windowBytes)
   })
 
+  test('is not given back when what came may be any of several copies', () => {
+    const atMs = settled(8)
+    const done = chunks.length
+    send(8, atMs)
+    flight.acknowledge(sack(done, [[2, 8]]), atMs + ROUND_TRIP_MS)
+    const { windowBytes } = flight
+    sendAgain(atMs + ROUND_TRIP_MS)
+    const askedAtMs = flight.deadlineMs!
+    flight.expire(askedAtMs)
+    expect(sendAgain(askedAtMs)).toEqual([done + 1])
+    flight.acknowledge(sack(done + 8), askedAtMs + 1)
+    expect(flight.windowBytes).toBe(windowBytes)
+  })
+
+  test('is given back for what was overtaken, whatever was lost before', () => {
+    const atMs = settled(32)
+    const done = chunks.length
+    send(16, atMs)
+    flight.acknowledge(sack(done, [[3, 16]]), atMs + ROUND_TRIP_MS)
+    sendAgain(atMs + ROUND_TRIP_MS)
+    flight.acknowledge(sack(done + 16), atMs + 2 * ROUND_TRIP_MS)
+    const { windowBytes } = flight
+    send(16, atMs + 2 * ROUND_TRIP_MS)
+    flight.acknowledge(sack(done + 16, [[2, 16]]), atMs + 3 * ROUND_TRIP_MS)
+    expect(flight.windowBytes).toBeLessThan(windowBytes)
+    flight.acknowledge(sack(done + 32), atMs + 3 * ROUND_TRIP_MS)
+    expect(flight.windowBytes).toBeGreaterThanOrEqual(windowBytes)
+  })
+
   test('grows when it was full, and only then', () => {
     const before = flight.windowBytes
     send(1, 0)

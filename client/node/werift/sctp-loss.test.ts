@@ -109,6 +109,16 @@ describe('A receiver', () => {
     expect(right.acknowledgedAtMs[3]).toBe(15)
   })
 
+  test('acknowledges at once what was sent again', async () => {
+    const clock = virtualClock()
+    let sent = 0
+    const [left, right] = await lossyWire({ clock, delayMs: () => 5, isLost: () => sent++ === 0 })
+    left.send(1)
+    await clock.advance(1_000)
+    expect(left.dataPackets).toBe(2)
+    expect(right.acknowledgedAtMs).toEqual([right.arrivals[0]?.atMs])
+  })
+
   test('acknowledges several packets of one turn together, and a lone one within 20 ms', async () => {
     const clock = virtualClock()
     const [left, right] = await lossyWire({ clock, delayMs: () => 5, isLost: () => false })
