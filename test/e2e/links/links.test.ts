@@ -29,8 +29,8 @@ const CUTS = [
 /** 16 MiB in each direction, as fast as they go. */
 const LOSSY = { chunks: 1_024, intervalMs: 0 }
 
-/** What a direct path that loses packets is held to, and far from the 15 s after which it would be given up. */
-const LOSSY_STANDSTILL_MS = 2_000
+/** What a direct path that loses packets is held to, without slack: far from the 15 s after which it would be given up. */
+const LOSSY_STANDSTILL_MS = 5_000
 
 const missing = LANE ? await namespacesMissing() : 'they are for npm run test:links'
 if (LANE && missing !== undefined) console.warn(`SKIPPED: what needs network namespaces (${missing}).`)
@@ -202,7 +202,9 @@ describe.runIf(LANE && missing === undefined)(`a transfer of ${SECONDS} s in net
         const perSecond = (LOSSY.chunks * 16_384) / 1_048_576 / (tookMs / 1_000)
         const what = `16 MiB both ways at once, ${percent} % of packets lost, ${pair.name}`
         times.addWords(what, `${perSecond.toFixed(2)} MiB/s`)
-        await note(run, `${percent} % of packets lost`, startedMs, LOSSY_STANDSTILL_MS, startedMs + tookMs)
+        const untilMs = startedMs + tookMs
+        await note(run, `${percent} % of packets lost`, startedMs, LOSSY_STANDSTILL_MS, untilMs)
+        expect(Math.max(...(await run.standstills(startedMs, untilMs)))).toBeLessThan(LOSSY_STANDSTILL_MS)
         expect([...paths]).toEqual(['direct'])
       }
     },
