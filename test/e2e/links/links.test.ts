@@ -26,8 +26,8 @@ const CUTS = [
   ['the second peer', ['right']],
   ['both', ['left', 'right']],
 ] as const
-/** 16 MiB in each direction, as fast as they go. */
-const LOSSY = { chunks: 1_024, intervalMs: 0 }
+/** 8 MiB in each direction, as fast as they go. */
+const LOSSY = { chunks: 512, intervalMs: 0 }
 
 /** What a direct path that loses packets is held to, without slack: far from the 15 s after which it would be given up. */
 const LOSSY_STANDSTILL_MS = 5_000
@@ -200,7 +200,7 @@ describe.runIf(LANE && missing === undefined)(`a transfer of ${SECONDS} s in net
         }, 250)
         const tookMs = await run.finish().finally(() => clearInterval(watch))
         const perSecond = (LOSSY.chunks * 16_384) / 1_048_576 / (tookMs / 1_000)
-        const what = `16 MiB both ways at once, ${percent} % of packets lost, ${pair.name}`
+        const what = `8 MiB both ways at once, ${percent} % of packets lost, ${pair.name}`
         times.addWords(what, `${perSecond.toFixed(2)} MiB/s`)
         const untilMs = startedMs + tookMs
         await note(run, `${percent} % of packets lost`, startedMs, LOSSY_STANDSTILL_MS, untilMs)
