@@ -21,13 +21,13 @@ export class DetourCheck {
 
   constructor(world: World) {
     this.#world = world
-    const { limits, network, tamperRate, lostRowRate } = world.settings
+    const { limits, network } = world.settings
     const { federationLeaseMs, federationStateMs, federationFlushMs, federationCreditFrames } = limits
     const tripMs = network.delayMs + network.jitterMs + federationFlushMs
     const isWide = network.frameMs < 1 && network.windowFrames >= 16 && federationCreditFrames >= 16
     const isInTime =
       federationLeaseMs >= STATES_IN_LEASE * federationStateMs && TRIPS * tripMs <= TRIPS_SHARE * federationLeaseMs
-    this.#isJudged = isWide && isInTime && tamperRate === 0 && lostRowRate === 0
+    this.#isJudged = isWide && isInTime && !world.isTampered
   }
 
   check(process: SimProcess): void {
