@@ -135,7 +135,8 @@ export class LeaseWatch {
     told.lastMs = heardMs
     const last = told.positions.at(-1)
     if (last?.epoch !== epoch || last.head !== head) told.positions.push({ epoch, head, ms: heardMs })
-    if (wasCurrent && told.isCurrent) told.currentMs.set(epoch, heardMs)
+    // One that counted before there were rows said nothing of these.
+    if (wasCurrent && told.isCurrent && msSinceState <= SAME_MS) told.currentMs.set(epoch, heardMs)
   }
 
   #toldBy(process: SimProcess, index: number): Told {
