@@ -270,6 +270,10 @@ describe('open link', () => {
     for (const data of beside.sent) far.emit('message', { data })
     await clock.advance(10)
     expect(higher.texts).toEqual(['by relay', 'beside'])
+    beside.bufferedAmount = 0
+    const burst = Array.from({ length: 20 }, () => opened.sendDatagram(utf8Encode('burst')))
+    expect(burst.filter((taken) => taken)).toHaveLength(16)
+    await clock.advance(10)
     expect(higher.open.counts.replayed).toBe(1)
   })
 

@@ -41,6 +41,8 @@ const DIRECT_HIGH_BYTES = 256 * 1024
 const DIRECT_LOW_BYTES = 64 * 1024
 /** 16 of the largest, a few milliseconds: one that would wait for longer is better dropped. */
 const DATAGRAMS_HIGH_BYTES = 16 * 1024
+/** As many may be about to be sealed, where that takes a while: the channel does not count them yet. */
+const MAX_DATAGRAMS_SEALING = 16
 
 export class OpenLink {
   readonly link: Link
@@ -228,6 +230,7 @@ export class OpenLink {
   #directDatagram(body: PacketBody): boolean {
     const channel = this.#datagrams
     if (channel?.readyState !== 'open' || channel.bufferedAmount >= DATAGRAMS_HIGH_BYTES) return false
+    if (this.#outbound.datagrams.pending >= MAX_DATAGRAMS_SEALING) return false
     this.counts.sent++
     this.#outbound.datagrams.settle(
       () => this.#sealer.seal(this.#keys.sending.keys, body),
