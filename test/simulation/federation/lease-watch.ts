@@ -36,6 +36,9 @@ const IS_NOTICED = 1.6
 /** Rounding: what comes less than this after something else comes with it. */
 const SAME_MS = 0.01
 
+/** Sums of times in doubles are off by less than this. */
+const ROUNDING_MS = 1e-6
+
 /** Clocks of servers are off by up to one part in a thousand. */
 const CLOCK_ERROR = 0.0011
 
@@ -127,7 +130,7 @@ export class LeaseWatch {
     const wasCurrent = told.isCurrent
     told.isCurrent = seq === head && published !== undefined && isSame(digest, published.digest)
     const heardMs = this.#world.clock.monotonicMs() - msSinceState
-    if (heardMs <= told.lastMs + CLOCK_ERROR * msSinceState) return
+    if (heardMs <= told.lastMs + CLOCK_ERROR * msSinceState + ROUNDING_MS) return
     if (!told.hasGenuine && !told.passedOn.has(`${epoch}/${head}`)) {
       this.#world.violation(`I1 server ${process.index}: counts a state of server ${index} that this never made`)
     }
