@@ -201,7 +201,11 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'rows that are passed on are taken without the digest that the origin signed',
     file: 'server/backplane/federation/replication/relay/relayed-rows.ts',
-    from: 'if (!this.#isVouchedFor(state, base, entries)) return this.#reject()',
+    from: `    if (!this.#isVouchedFor(state, base, entries)) {
+      this.#reject()
+      return true
+    }
+`,
     to: '',
     within: 200,
   },

@@ -42,8 +42,8 @@ export class RelayedRows {
   /** A complete snapshot that no state vouched for yet; without one, the replica's own table is what entries follow. */
   #snapshot: TablePosition | undefined
   #entries: Row[] = []
-  /** The oldest state that the rows did not reach yet. */
-  #state: OriginState | undefined
+  /** The oldest state that the rows did not reach yet, and the newest: a snapshot may have passed the one and end at the other. */
+  #states: readonly OriginState[] = []
   #needsSnapshot = false
   #mismatches = 0
 
@@ -72,7 +72,7 @@ export class RelayedRows {
     if (!equalBytes(state.origin, origin))
       throw new MeshError(ErrorReason.ORIGIN_FORGED, 'the state is of another origin')
     if (!replica.isNews(state)) return false
-    if (this.#state === undefined || this.#state.epoch < state.epoch) this.#state = state
+    this.#expect(state)
     this.#confirm()
     return true
   }
@@ -94,7 +94,7 @@ export class RelayedRows {
     if (this.#snapshot !== undefined) this.#options.store.dropTable(this.#snapshot.table)
     this.#snapshot = undefined
     this.#entries = []
-    this.#state = undefined
+    this.#states = []
     this.#needsSnapshot = false
   }
 
@@ -142,29 +142,40 @@ export class RelayedRows {
     return true
   }
 
-  /** Hands over what a signed state vouches for. */
+  #expect(state: OriginState): void {
+    const [oldest] = this.#states
+    if (oldest === undefined || oldest.epoch < state.epoch) this.#states = [state]
+    else if (oldest.epoch === state.epoch && oldest.beat < state.beat) this.#states = [oldest, state]
+  }
+
+  /** Hands over what signed states vouch for. */
   #confirm(): void {
-    const { replica } = this.#options
-    const state = this.#state
-    const base = this.#base
-    if (state === undefined || base === undefined || this.#intake !== undefined) return
-    if (state.epoch !== base.epoch || state.headSeq < base.seq) {
-      // Of the past; or of a new epoch, of which a snapshot is wanted.
-      if (state.epoch > base.epoch) this.#needsSnapshot = true
-      else this.#state = undefined
-      return
+    for (let state = this.#states[0]; state !== undefined && this.#isSettled(state); state = this.#states[0]) {
+      this.#states = this.#states.slice(1)
     }
+  }
+
+  /** Hands over what one state vouches for, once that is here. Whether nothing more is to be done about it. */
+  #isSettled(state: OriginState): boolean {
+    const { replica } = this.#options
+    const base = this.#base
+    if (base === undefined || this.#intake !== undefined) return false
+    if (state.epoch > base.epoch) this.#needsSnapshot = true
+    if (state.epoch !== base.epoch || state.headSeq < base.seq) return state.epoch <= base.epoch
     const count = Number(state.headSeq - base.seq)
-    if (count > this.#entries.length) return
-    this.#state = undefined
+    if (count > this.#entries.length) return false
     const entries = this.#entries.slice(0, count)
-    if (!this.#isVouchedFor(state, base, entries)) return this.#reject()
+    if (!this.#isVouchedFor(state, base, entries)) {
+      this.#reject()
+      return true
+    }
     this.#mismatches = 0
     this.#entries = this.#entries.slice(count)
     if (this.#snapshot !== undefined) replica.adopt(this.#snapshot)
     this.#snapshot = undefined
     replica.adoptEntries(entries)
     replica.receiveState(state)
+    return true
   }
 
   #reject(): void {

@@ -122,6 +122,22 @@ describe('an origin that only a third server reaches', () => {
     expect(b.takeKinds()).not.toContain('left')
   })
 
+  test('is taken from a snapshot that passes one state and ends at the next', () => {
+    const { a, b, third, network } = setUp({ federationLogRows: 2 })
+    a.join({ peer: 1 })
+    network.pass(6_000)
+    network.tamper = (frame, from, to) => (from === third && to === b && frame.frame.case === 'rows' ? undefined : frame)
+    a.join({ peer: 2 })
+    network.pass(1_100)
+    network.tamper = (frame) => frame
+    for (const peer of [3, 4, 5]) a.join({ peer })
+    network.pass(1_000)
+    // What tells of five rows was here before the rows, behind what told of two.
+    expect(b.shown()).toEqual([1])
+    network.pass(800)
+    expect(b.shown()).toEqual([1, 2, 3, 4, 5])
+  })
+
   test('is found in time through the only one of four others that hears it', () => {
     const time = new TestTime()
     const all = [1, 2, 3, 4, 5].map((number) => new TestServer(number, time)) as [TestServer, TestServer, TestServer]
