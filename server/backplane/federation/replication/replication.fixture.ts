@@ -95,6 +95,7 @@ export class TestServer {
   readonly woken = new Set<ByteKey>()
   readonly signed: Uint8Array[] = []
   isWatching = true
+  onOutranked: () => void = () => {}
 
   constructor(number: number, time: TestTime, overrides: Partial<ServerLimits> = {}, wallMs = time.wallMs) {
     const limits = resolveLimits(overrides)
@@ -119,7 +120,10 @@ export class TestServer {
         wake: (server) => this.woken.add(server),
         refuse: (server, error) => this.refused.push({ server, error }),
         epochChanged: () => {},
-        outranked: (_topicKey, peer, { order }) => this.outranked.push({ peer, order }),
+        outranked: (_topicKey, peer, { order }) => {
+          this.outranked.push({ peer, order })
+          this.onOutranked()
+        },
       },
     })
   }

@@ -322,6 +322,23 @@ describe('a peer with several homes', () => {
     expect(a.outranked).toEqual([{ peer: peerKey(1), order: 2n }])
     expect(b.outranked).toEqual([])
   })
+
+  test('is shown once when its session here ends while the table of its new home is being shown', () => {
+    const { a, b, network } = setUp()
+    for (const topic of [1, 2]) a.join({ topic, order: 1 })
+    for (const topic of [1, 2]) b.join({ topic, order: 2 })
+    a.onOutranked = () => {
+      a.onOutranked = () => {}
+      for (const topic of [1, 2]) a.withdraw({ topic, order: 1 })
+      a.isWatching = false
+    }
+    network.connect(a, b)
+    expect(network.settle()).toEqual([])
+    expect([a.shown(1), a.shown(2)]).toEqual([[1], [1]])
+    for (const topic of [1, 2]) b.withdraw({ topic, order: 2 })
+    expect(network.settle()).toEqual([])
+    expect([a.shown(1), a.shown(2)]).toEqual([[], []])
+  })
 })
 
 /** What a lying server does to its frames, and how it is refused. */

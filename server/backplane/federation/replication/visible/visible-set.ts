@@ -133,6 +133,8 @@ export class VisibleSet {
     const { store, departures, watched, shown } = this.#options
     const { columns } = store
     if (departures.size > 0 || columns.next[slot] !== NONE || store.has(slot, ROW_BEHIND | ROW_WITHHELD)) return false
+    // Whoever heard of a row before this one may have changed others, and had this one shown.
+    if (columns.shownAt[slot] !== NONE) return false
     const topic = columns.topic[slot] as number
     if (unwatched[topic] === 0) {
       if (watched(store.topics.key(topic))) return false
