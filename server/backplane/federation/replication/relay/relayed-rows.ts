@@ -78,14 +78,16 @@ export class RelayedRows {
   }
 
   /**
-   * Rows that were passed on. Returns whether they are of use: they follow what is here, or are the snapshot that is wanted.
-   * Otherwise a Pull is needed.
+   * Rows that were passed on, and what they are: `news`, which lead further than what is here; `known`, from somebody who
+   * has no more; or past a `gap`, so that a Pull is needed.
    * @throws MeshError INVALID_ARGUMENT, DIGEST_MISMATCH, LIMIT_EXCEEDED federation_max_rows, and what `checkRow` throws
    */
-  receiveRows(rows: Rows): boolean {
+  receiveRows(rows: Rows): 'news' | 'known' | 'gap' {
+    const { epoch, seq } = this.position
     const isNext = rows.snapshot === undefined ? this.#addEntries(rows) : this.#addPage(rows, rows.snapshot)
     if (isNext) this.#confirm()
-    return isNext && (!this.#needsSnapshot || this.#intake !== undefined)
+    if (!isNext || (this.#needsSnapshot && this.#intake === undefined)) return 'gap'
+    return rows.epoch > epoch || rows.toSeq > seq ? 'news' : 'known'
   }
 
   /** Forgets what nobody vouched for: the origin can be heard itself, or through another server. */

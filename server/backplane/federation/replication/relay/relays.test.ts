@@ -153,6 +153,25 @@ describe('an origin that only a third server reaches', () => {
     expect(b.takeKinds()).toEqual(['joined'])
   })
 
+  test('is found in time when the one that is asked first lost it too, and has only what is known', () => {
+    const time = new TestTime()
+    const limits = { federationLeaseMs: 2_500, federationStateMs: 500 }
+    const all = [1, 2, 3, 4].map((number) => new TestServer(number, time, limits))
+    const [a, b, deaf, hearsA] = all as [TestServer, TestServer, TestServer, TestServer]
+    const network = new TestNetwork(...all)
+    for (const [at, one] of all.entries()) for (const other of all.slice(0, at)) network.connect(one, other)
+    network.pass(2_000)
+    // It is asked, and hears nothing else.
+    network.tamper = (frame, from, to) => {
+      if (to === deaf) return from === b && frame.frame.case === 'pull' ? frame : undefined
+      return from === a && to !== hearsA ? undefined : frame
+    }
+    for (let tenths = 0; tenths < 100; tenths++) {
+      expect(network.pass(100)).toEqual([])
+      expect(b.origin(1)?.state).toBe('live')
+    }
+  })
+
   test('is hidden when the third server loses it too, and found again after its restart', () => {
     const { a, b, third, network } = setUp()
     a.join({ peer: 1 })

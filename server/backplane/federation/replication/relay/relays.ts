@@ -120,8 +120,9 @@ export class Relays {
     const origin = byteKey(rows.origin)
     const relay = this.#relayFor(server, origin)
     if (relay === undefined) return
-    if (relay.rows.receiveRows(rows)) this.#heardThrough(server, origin, relay)
-    else if (relay.route.askAgain(this.#options.nowMs())) this.#pull(origin, server, relay)
+    const what = relay.rows.receiveRows(rows)
+    if (what === 'news') this.#heardThrough(server, origin, relay)
+    else if (what === 'gap' && relay.route.askAgain(this.#options.nowMs())) this.#pull(origin, server, relay)
   }
 
   /** Another server asks for an origin; it is passed on if this server hears that itself. */
@@ -130,7 +131,8 @@ export class Relays {
     const origin = byteKey(key)
     const replica = replicas.get(origin)
     const outbox = outboxes.get(server)
-    const isHeard = outboxes.has(origin) && this.#relays.get(origin)?.route.via === undefined
+    const route = this.#relays.get(origin)?.route
+    const isHeard = outboxes.has(origin) && route?.via === undefined && route?.isSilent(nowMs()) !== true
     if (origin === server || !isHeard || outbox === undefined || replica?.base === undefined) return
     const feed = this.#feeds.get(origin) ?? new ReplicaFeed(replica, store, limits.federationLogRows)
     this.#feeds.set(origin, feed)
