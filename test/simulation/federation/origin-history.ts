@@ -45,8 +45,8 @@ interface EpochHistory {
  */
 export class OriginHistory {
   readonly #epochs = new Map<bigint, EpochHistory>()
-  /** Changes of the own directory since the last `note`. */
-  #pending: TopicChange[] = []
+  /** Changes of the own directory since the last `note`, and the epochs they were written in: it may have begun another one since. */
+  #pending: { readonly change: TopicChange; readonly epoch: bigint }[] = []
   #table: Table = new Map()
   #epoch = 0n
   #mostRows = 0
@@ -61,13 +61,13 @@ export class OriginHistory {
     return this.#mostRows
   }
 
-  /** Listens to the directory of a new process; `changed` is called with every change of it. */
-  observe(directory: MemoryDirectory, changed: (change: TopicChange) => void): void {
+  /** Listens to the directory of a new process; `changed` is called with every change of it, `epochNow` tells which epoch it is in. */
+  observe(directory: MemoryDirectory, epochNow: () => bigint, changed: (change: TopicChange) => void): void {
     this.#pending = []
     this.#mostRows = 0
     this.#table = new Map()
     const take = (change: TopicChange): void => {
-      this.#pending.push(change)
+      this.#pending.push({ change, epoch: epochNow() })
       changed(change)
     }
     const noted = <T>(result: T, change: TopicChange | undefined): T => {
@@ -107,18 +107,18 @@ export class OriginHistory {
     if (known !== undefined && pending.length === 0 && known.head === head && known.boot === boot) return NOTHING
     this.#pending = []
     if (known !== undefined && known.boot !== boot) return { ended: [], fault: 'uses an epoch of an earlier start' }
-    const history = known ?? this.#startEpoch(boot, epoch, head - BigInt(pending.length), digest)
     const ended: EndedRow[] = []
-    this.#epoch = epoch
-    let seq = history.head
-    for (const change of pending) {
-      seq += 1n
+    for (const { change, epoch: written } of pending) {
+      const history = this.#historyOf(boot, written)
+      history.head += 1n
       const gone = this.#apply(change)
-      if (gone !== undefined) ended.push({ ...gone, epoch, seq })
-      history.published.set(seq, { table: this.#table, digest: seq === head ? digest : undefined })
+      if (gone !== undefined) ended.push({ ...gone, epoch: written, seq: history.head })
+      history.published.set(history.head, { table: this.#table, digest: undefined })
     }
-    history.head = head
-    const fault = seq === head ? undefined : `has its log at ${head} after ${pending.length} changes, not at ${seq}`
+    const history = this.#historyOf(boot, epoch)
+    history.published.set(history.head, { table: this.#table, digest })
+    const isThere = history.head === head
+    const fault = isThere ? undefined : `has its log at ${head} after ${pending.length} changes, not at ${history.head}`
     return { ended, fault, started: known === undefined }
   }
 
@@ -158,10 +158,15 @@ export class OriginHistory {
     return ended
   }
 
-  #startEpoch(boot: number, epoch: bigint, head: bigint, digest: Uint8Array): EpochHistory {
-    const first: Published = { table: this.#table, digest: this.#pending.length === 0 ? digest : undefined }
-    const history = { boot, published: new Map([[head, first]]), head }
+  /** A new epoch of the same start goes on where the one before it ended. */
+  #historyOf(boot: number, epoch: bigint): EpochHistory {
+    const known = this.#epochs.get(epoch)
+    if (known !== undefined) return known
+    const former = this.#epochs.get(this.#epoch)
+    const head = former?.boot === boot ? former.head : 0n
+    const history = { boot, published: new Map([[head, { table: this.#table, digest: undefined }]]), head }
     this.#epochs.set(epoch, history)
+    this.#epoch = epoch
     return history
   }
 

@@ -95,7 +95,8 @@ export class SimProcess implements Host {
       clock: this.clock,
       random,
       backplane: (directory) => {
-        options.history.observe(directory, (change) => options.ownChanged(this, change))
+        const epochNow = (): bigint => backplane?.origins()[0]?.epoch ?? 0n
+        options.history.observe(directory, epochNow, (change) => options.ownChanged(this, change))
         backplane = new FederatedBackplane({
           key: options.key,
           federation: { realm: 'simulated', servers: others },
