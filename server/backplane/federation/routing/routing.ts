@@ -60,7 +60,7 @@ export class Routing implements FederationChannel {
   constructor(options: RoutingOptions) {
     this.#options = options
     const { self, limits, random, deliver, wake, onOutcome } = options
-    this.#timetable = new Timetable(options.clock)
+    this.#timetable = new Timetable(options.clock, limits.federationReceiptMs)
     this.#journeys = new Journeys(limits)
     this.#context = {
       self,
