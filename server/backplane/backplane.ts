@@ -5,8 +5,8 @@ import type { Directory, RecordResult, TopicChange } from '../directory/director
 
 /** An envelope on its way between servers, as the server of its sender stamped it. */
 export interface RoutedEnvelope {
-  /** Envelope.id as a map key. */
-  readonly idKey: ByteKey
+  /** Envelope.id. May be a view of more, see `bytes`. */
+  readonly id: Uint8Array
   readonly from: ByteKey
   readonly to: ByteKey
   readonly topicKey: ByteKey
@@ -15,8 +15,13 @@ export interface RoutedEnvelope {
   /** How long it may still be held for a recipient that is away, in ms; 0 when it may not. Overrules what `bytes` say. */
   readonly ttlMs: number
   readonly payloadBytes: number
-  /** A serialised Envelope with the sender's stamp; passed on as it is. May be a view of more: who keeps it for later copies it. */
+  /** A serialised Envelope with the sender's stamp; passed on as it is. May be a view of more: who keeps it for later keeps a `keptEnvelope`. */
   readonly bytes: Uint8Array
+}
+
+/** The envelope in memory of its own: that of others is not held up by it. Its fields may be changed on the way. */
+export function keptEnvelope(envelope: RoutedEnvelope, changes?: Partial<RoutedEnvelope>): RoutedEnvelope {
+  return { ...envelope, ...changes, id: envelope.id.slice(), bytes: envelope.bytes.slice() }
 }
 
 /**
@@ -73,8 +78,11 @@ export interface Backplane {
   readonly isCatchingUp: boolean
   /** The session under which a peer is a member at this server, whatever `members` shows of its other homes. */
   ownSessionOf(topicKey: ByteKey, peer: ByteKey): ByteKey | undefined
-  /** Hands an envelope to another server that has the recipient; undefined when no server is known to. */
-  send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined
+  /**
+   * Hands an envelope to another server that has the recipient; false when no server is known to. Otherwise `settled` is called
+   * once, perhaps before this returns.
+   */
+  send(envelope: RoutedEnvelope, settled: (delivery: RemoteDelivery) => void): boolean
   /** Names who takes what other servers send here. Set once, before the first can come. */
   onEnvelope(taker: EnvelopeTaker): void
   /** Calls `listener` when a peer of this server has a newer session, of that order, at another one. Set once. */

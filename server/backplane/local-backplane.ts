@@ -49,8 +49,8 @@ export class LocalBackplane implements Backplane {
     return this.#directory.sessionOf(topicKey, peer)
   }
 
-  send(): undefined {
-    return undefined
+  send(): boolean {
+    return false
   }
 
   onLapsed(listener: (departure: Departure) => void): void {

@@ -41,7 +41,6 @@ export function readEnvelope(bytes: Uint8Array, keys: EnvelopeKeys): OutgoingEnv
 /** A class, not a literal: it lives as long as the envelope is on its way, see `StampedEnvelope`. */
 class ReadEnvelope implements OutgoingEnvelope {
   readonly id: Uint8Array
-  readonly idKey: ByteKey
   readonly to: ByteKey
   readonly topicKey: ByteKey
   readonly toSession: ByteKey
@@ -51,7 +50,6 @@ class ReadEnvelope implements OutgoingEnvelope {
 
   constructor({ id, to, topic, toSession, ttlMs, payloadBytes }: Fields, bytes: Uint8Array, keys: EnvelopeKeys) {
     this.id = id
-    this.idKey = byteKey(id)
     this.to = keys.to.of(to)
     this.topicKey = keys.topic.of(topic)
     this.toSession = keys.toSession.of(toSession)
@@ -75,7 +73,7 @@ export function readStamped(bytes: Uint8Array, keys: EnvelopeKeys): RoutedEnvelo
   }
   const { id, to, topic, toSession, ttlMs, payloadBytes, from } = fields
   return {
-    idKey: byteKey(id),
+    id,
     from: keys.from.of(from),
     to: keys.to.of(to),
     topicKey: keys.topic.of(topic),

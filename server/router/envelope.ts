@@ -8,8 +8,6 @@ import { encodeEnvelope } from '../session/event-codec.ts'
 /** What the router reads of an envelope, and the bytes it passes on. */
 export interface OutgoingEnvelope {
   readonly id: Uint8Array
-  /** The id as a map key. */
-  readonly idKey: ByteKey
   readonly to: ByteKey
   readonly topicKey: ByteKey
   /** Empty for any session of the recipient. */
@@ -25,7 +23,7 @@ export interface OutgoingEnvelope {
  * federation, where it lives.
  */
 export class StampedEnvelope implements RoutedEnvelope {
-  readonly idKey: ByteKey
+  readonly id: Uint8Array
   readonly from: ByteKey
   readonly to: ByteKey
   readonly topicKey: ByteKey
@@ -35,7 +33,7 @@ export class StampedEnvelope implements RoutedEnvelope {
   readonly bytes: Uint8Array
 
   constructor(from: ByteKey, envelope: OutgoingEnvelope, bytes: Uint8Array) {
-    this.idKey = envelope.idKey
+    this.id = envelope.id
     this.from = from
     this.to = envelope.to
     this.topicKey = envelope.topicKey
@@ -53,7 +51,6 @@ const ID_BYTES = 16
 export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
   return {
     id: envelope.id,
-    idKey: byteKey(envelope.id),
     to: byteKey(envelope.to),
     topicKey: byteKey(envelope.topic),
     toSession: byteKey(envelope.toSession),
@@ -66,7 +63,7 @@ export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
 /** An envelope that a server has stamped, in its decoded form. */
 export function routedEnvelope(envelope: Envelope, bytes = encodeEnvelope(envelope)): RoutedEnvelope {
   return {
-    idKey: byteKey(envelope.id),
+    id: envelope.id,
     from: byteKey(envelope.from),
     to: byteKey(envelope.to),
     topicKey: byteKey(envelope.topic),
@@ -79,12 +76,13 @@ export function routedEnvelope(envelope: Envelope, bytes = encodeEnvelope(envelo
 
 /** An envelope that was stamped and kept by this server. Its bytes are copied: the memory they are in belongs to others too. */
 export function storedEnvelope(bytes: Uint8Array): RoutedEnvelope {
-  return routedEnvelope(fromBinary(EnvelopeSchema, bytes), bytes.slice())
+  const own = bytes.slice()
+  return routedEnvelope(fromBinary(EnvelopeSchema, own), own)
 }
 
 /** Why the fields of an envelope are not what the schema says; undefined when they are. */
-export function envelopeShapeError(envelope: Omit<OutgoingEnvelope, 'id' | 'bytes'>): MeshError | undefined {
-  if (envelope.idKey.length !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.idKey.length)
+export function envelopeShapeError(envelope: Omit<OutgoingEnvelope, 'bytes'>): MeshError | undefined {
+  if (envelope.id.byteLength !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.id.byteLength)
   if (envelope.to.length !== KEY_BYTES) return wrongLength('to', KEY_BYTES, envelope.to.length)
   if (envelope.topicKey.length !== KEY_BYTES) return wrongLength('topic', KEY_BYTES, envelope.topicKey.length)
   if (envelope.toSession.length !== 0 && envelope.toSession.length !== ID_BYTES) {

@@ -8,6 +8,7 @@ import type { Session } from '../session/session.ts'
 import { TestReader, testDomain } from '../testing/domain.ts'
 import { keyBytes, sessionBytes, verifiedRecord } from '../testing/records.ts'
 import { outgoingEnvelope, routedEnvelope } from './envelope.ts'
+import type { EnvelopeOutcome } from './outcome.ts'
 
 let lastId = 0
 
@@ -34,8 +35,8 @@ function setUp(limits = {}) {
   const show = (peer: number, order = 1n, topic = 1) =>
     elsewhere.show(verifiedRecord({ peer, topic, session: 100 + peer, order, seq: 9_999 }))
   show(3)
-  const route = async (to: number, overrides?: object, from: Session = alice) =>
-    router.route(from, outgoingEnvelope(message(to, overrides)))
+  const route = (to: number, overrides?: object, from: Session = alice): Promise<EnvelopeOutcome> =>
+    new Promise((resolve) => router.route(from, outgoingEnvelope(message(to, overrides)), resolve))
   /** What the other server sends here, by default from Carol to Bob. */
   const receive = (overrides: object = {}) =>
     router.receive(routedEnvelope(message(2, { from: keyBytes(3), fromSession: sessionBytes(103), ...overrides })))

@@ -6,7 +6,7 @@ import type { Session } from '../session/session.ts'
 import { TestReader, testDomain } from '../testing/domain.ts'
 import { keyBytes, sessionBytes } from '../testing/records.ts'
 import { outgoingEnvelope } from './envelope.ts'
-import type { EnvelopeOutcome } from './router.ts'
+import type { EnvelopeOutcome } from './outcome.ts'
 
 let lastId = 0
 
@@ -23,8 +23,11 @@ function setUp(limits = {}) {
   const [alice, bob] = [domain.open(1), domain.open(2)]
   domain.join(alice)
   domain.join(bob)
-  const route = (to: number, overrides?: object, from: Session = alice): EnvelopeOutcome =>
-    domain.router.route(from, envelope(to, overrides)) as EnvelopeOutcome
+  const route = (to: number, overrides?: object, from: Session = alice): EnvelopeOutcome => {
+    const outcomes: EnvelopeOutcome[] = []
+    domain.router.route(from, envelope(to, overrides), (outcome) => outcomes.push(outcome))
+    return outcomes[0] as EnvelopeOutcome
+  }
   const payloads = (reader: TestReader): number[] =>
     reader.read().flatMap(({ event }) => (event.case === 'message' ? [event.value.payload[0] as number] : []))
   return { ...domain, alice, bob, route, payloads }

@@ -1,6 +1,13 @@
-import { type Clock, ErrorReason, MeshError, type Timer, type TokenBucket } from '@mesh/core'
+import { type Clock, MeshError, type Timer, type TokenBucket } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { Arrival, Backplane, EnvelopeTaker, RemoteDelivery, RoutedEnvelope } from '../backplane/backplane.ts'
+import {
+  type Arrival,
+  type Backplane,
+  type EnvelopeTaker,
+  keptEnvelope,
+  type RemoteDelivery,
+  type RoutedEnvelope,
+} from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import type { TopicChange } from '../directory/directory.ts'
 import { limitError, type ServerLimits } from '../limits/server-limits.ts'
@@ -10,6 +17,7 @@ import type { Session, SessionEnd } from '../session/session.ts'
 import type { SessionRegistry } from '../session/session-registry.ts'
 import { envelopeShapeError, type OutgoingEnvelope, StampedEnvelope, storedEnvelope } from './envelope.ts'
 import { Inboxes } from './inbox.ts'
+import { absent, duplicate, EnvelopeOutcome, notMember, refused, slow, unanswered } from './outcome.ts'
 
 export interface RouterOptions {
   readonly backplane: Backplane
@@ -17,22 +25,6 @@ export interface RouterOptions {
   readonly limits: ServerLimits
   readonly clock: Clock
 }
-
-/** What happened to one envelope; `error` says why it was refused. */
-export class EnvelopeOutcome {
-  readonly id: Uint8Array
-  readonly status: OutcomeStatus
-  readonly error: MeshError | undefined
-
-  constructor(id: Uint8Array, status: OutcomeStatus, error: MeshError | undefined) {
-    this.id = id
-    this.status = status
-    this.error = error
-  }
-}
-
-/** An outcome, or a promise of it when another server has the recipient. */
-export type Routed = EnvelopeOutcome | Promise<EnvelopeOutcome>
 
 const NO_STAMP = new Uint8Array()
 
@@ -74,26 +66,29 @@ export class Router implements EnvelopeTaker {
     return this.#inboxes.count
   }
 
-  /** Routes one envelope of `sender`. Never throws for what a sender can cause: the outcome says why it was refused. */
-  route(sender: Session, envelope: OutgoingEnvelope): Routed {
+  /**
+   * Routes one envelope of `sender`. Never throws for what a sender can cause: the outcome says why it was refused. `settled`
+   * is called once, before this returns unless another server has the recipient.
+   */
+  route(sender: Session, envelope: OutgoingEnvelope, settled: (outcome: EnvelopeOutcome) => void): void {
     const refusal = this.#check(sender, envelope)
-    if (refusal !== undefined) return refused(envelope, refusal)
-    const recipient = this.#recipientOf(envelope)
-    if (recipient === undefined) return this.#elsewhere(sender, envelope)
-    if (!recipient.deliver(envelope.bytes, sender.stamp)) return refused(envelope, slow())
-    return accepted(sender, envelope, fateIn(recipient))
+    const recipient = refusal === undefined ? this.#recipientOf(envelope) : undefined
+    if (refusal !== undefined) settled(refused(envelope.id, refusal))
+    else if (recipient === undefined) this.#elsewhere(sender, envelope, settled)
+    else if (!recipient.deliver(envelope.bytes, sender.stamp)) settled(refused(envelope.id, slow()))
+    else settled(accepted(sender, envelope, fateIn(recipient)))
   }
 
   /** Takes an envelope that another server sent, or that comes back from the backplane. Repeated, it gets the same answer. */
   receive(envelope: RoutedEnvelope): Arrival {
     const { backplane, sessions, limits } = this.#options
-    const { from, to, topicKey, payloadBytes, idKey } = envelope
+    const { from, to, topicKey, payloadBytes, id } = envelope
     if (payloadBytes > limits.maxMessageBytes) {
       return limitError('maxMessageBytes', limits.maxMessageBytes, { value: payloadBytes })
     }
     const shape = envelopeShapeError(envelope)
     if (shape !== undefined) return shape
-    const fate = sessions.sentIdsOf(from).fateOf(idKey)
+    const fate = sessions.sentIdsOf(from).fateOf(id)
     if (fate === 'delivered' || fate === 'held') return fate
     if (backplane.ownSessionOf(topicKey, to) === undefined) return 'absent'
     const isKnown = backplane.members.sessionOf(topicKey, from) !== undefined || this.#leftRecently(topicKey, from)
@@ -112,7 +107,7 @@ export class Router implements EnvelopeTaker {
       if (held.toSession !== '' && held.toSession !== session.key) continue
       if (!session.deliver(held.bytes, ttlStamp(held.ttlMs))) continue
       // It may come again, from a server that got no answer, and it may have been elsewhere before.
-      this.#options.sessions.sentIdsOf(held.from).set(held.idKey, fateIn(session))
+      this.#options.sessions.sentIdsOf(held.from).set(held.id, fateIn(session))
     }
   }
 
@@ -148,10 +143,7 @@ export class Router implements EnvelopeTaker {
       overQuota(sender.pairQuota(envelope.to), 'pairMessagesPerSecond', limits)
     if (overRate !== undefined) return overRate
     if (backplane.ownSessionOf(envelope.topicKey, sender.peer) !== sender.key) return notMember()
-    if (sender.sentIds.has(envelope.idKey)) {
-      return new MeshError(ErrorReason.DUPLICATE, 'an envelope with this id was accepted before')
-    }
-    return undefined
+    return sender.sentIds.has(envelope.id) ? duplicate() : undefined
   }
 
   /**
@@ -167,11 +159,11 @@ export class Router implements EnvelopeTaker {
     return backplane.members.sessionOf(topicKey, to) === own ? session : undefined
   }
 
-  #elsewhere(sender: Session, envelope: OutgoingEnvelope): Routed {
+  #elsewhere(sender: Session, envelope: OutgoingEnvelope, settled: (outcome: EnvelopeOutcome) => void): void {
     const routed = new StampedEnvelope(sender.peer, envelope, sender.stamped(envelope.bytes))
-    const remote = this.#options.backplane.send(routed)
-    if (remote !== undefined) return remote.then((delivery) => remoteOutcome(sender, envelope, delivery))
-    return this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope, absent())
+    const onDelivery = (delivery: RemoteDelivery): void => settled(remoteOutcome(sender, envelope, delivery))
+    if (this.#options.backplane.send(routed, onDelivery)) return
+    settled(this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope.id, absent()))
   }
 
   /** Holds an envelope for a recipient that is expected back: its new session is about to join, or it left just now. */
@@ -180,8 +172,7 @@ export class Router implements EnvelopeTaker {
     const mayReturn =
       this.#options.backplane.ownSessionOf(topicKey, to) !== undefined || this.#leftRecently(topicKey, to)
     // A session does not come back under its id: holding for a certain one would be in vain.
-    // A copy: its bytes may be a view of much more, which must not be kept with it.
-    return mayReturn && toSession === '' && this.#inboxes.hold({ ...envelope, bytes: envelope.bytes.slice() })
+    return mayReturn && toSession === '' && this.#inboxes.hold(keptEnvelope(envelope))
   }
 
   #leftRecently(topicKey: ByteKey, peer: ByteKey): boolean {
@@ -193,14 +184,14 @@ export class Router implements EnvelopeTaker {
   /** Puts an envelope into the queue of its recipient's session here, or holds it for the one that is about to join. */
   #arrive(envelope: RoutedEnvelope): Arrival {
     const { backplane, sessions } = this.#options
-    const { topicKey, to, toSession, from, idKey, bytes, ttlMs } = envelope
+    const { topicKey, to, toSession, from, id, bytes, ttlMs } = envelope
     const own = backplane.ownSessionOf(topicKey, to)
     if (own === undefined || (toSession !== '' && toSession !== own)) return 'absent'
     const session = sessions.get(own)
     if (session === undefined && !this.#hold(envelope)) return 'absent'
     if (session?.deliver(bytes, ttlMs > 0 ? ttlStamp(ttlMs) : NO_STAMP) === false) return slow()
     const fate = session === undefined ? 'held' : fateIn(session)
-    sessions.sentIdsOf(from).set(idKey, fate)
+    sessions.sentIdsOf(from).set(id, fate)
     return fate
   }
 
@@ -209,15 +200,14 @@ export class Router implements EnvelopeTaker {
     const { backplane, sessions, clock } = this.#options
     if (this.#arrive(envelope) !== 'absent') return
     // Set before it goes: when the recipient comes back here, so may the envelope.
-    sessions.sentIdsOf(envelope.from).set(envelope.idKey, 'elsewhere')
+    sessions.sentIdsOf(envelope.from).set(envelope.id, 'elsewhere')
     const startMs = clock.monotonicMs()
-    const remote = backplane.send(envelope)
-    if (remote === undefined) this.#hold(envelope)
-    void remote?.then((delivery) => {
+    const isUnderWay = backplane.send(envelope, (delivery) => {
       if (this.#closed || !(delivery instanceof MeshError) || !delivery.retryable) return
       const ttlMs = Math.ceil(envelope.ttlMs - (clock.monotonicMs() - startMs))
       if (this.#inboxes.hold({ ...envelope, ttlMs })) this.#forwardLater(envelope, delivery.retryAfterMs)
     })
+    if (!isUnderWay) this.#hold(envelope)
   }
 
   /** The way is crowded: what is held for the recipient goes together, a little later. */
@@ -250,27 +240,22 @@ function fateIn(session: Session): 'delivered' | 'held' {
   return session.streamCount > 0 ? 'delivered' : 'held'
 }
 
-function accepted(sender: Session, { id, idKey }: OutgoingEnvelope, fate: 'delivered' | 'held'): EnvelopeOutcome {
-  sender.sentIds.set(idKey, fate)
+function accepted(sender: Session, { id }: OutgoingEnvelope, fate: 'delivered' | 'held'): EnvelopeOutcome {
+  sender.sentIds.set(id, fate)
   return outcome(id, fate)
 }
 
-function remoteOutcome(sender: Session, envelope: OutgoingEnvelope, delivery: RemoteDelivery): EnvelopeOutcome {
-  const { id, idKey } = envelope
-  if (delivery instanceof MeshError) return refused(envelope, delivery)
-  if (delivery === 'absent') return refused(envelope, absent())
-  if (delivery === 'unanswered') return refused(envelope, unanswered())
+function remoteOutcome(sender: Session, { id }: OutgoingEnvelope, delivery: RemoteDelivery): EnvelopeOutcome {
+  if (delivery instanceof MeshError) return refused(id, delivery)
+  if (delivery === 'absent') return refused(id, absent())
+  if (delivery === 'unanswered') return refused(id, unanswered())
   // It is known already when the backplane brought it back here.
-  if (!sender.sentIds.has(idKey)) sender.sentIds.set(idKey, 'elsewhere')
+  if (!sender.sentIds.has(id)) sender.sentIds.set(id, 'elsewhere')
   return outcome(id, delivery)
 }
 
 function outcome(id: Uint8Array, fate: Exclude<IdFate, 'elsewhere'>): EnvelopeOutcome {
   return new EnvelopeOutcome(id, fate === 'delivered' ? OutcomeStatus.DELIVERED : OutcomeStatus.HELD, undefined)
-}
-
-function refused({ id }: OutgoingEnvelope, error: MeshError): EnvelopeOutcome {
-  return new EnvelopeOutcome(id, OutcomeStatus.REFUSED, error)
 }
 
 function overQuota(
@@ -280,20 +265,4 @@ function overQuota(
 ): MeshError | undefined {
   if (bucket.take()) return undefined
   return limitError(name, limits[name], { retryAfterMs: bucket.msUntil() })
-}
-
-function notMember(): MeshError {
-  return new MeshError(ErrorReason.NOT_MEMBER, 'the sender is not a member of the topic')
-}
-
-function absent(): MeshError {
-  return new MeshError(ErrorReason.RECIPIENT_ABSENT, 'the recipient is not here', { retryable: true })
-}
-
-function unanswered(): MeshError {
-  return new MeshError(ErrorReason.RECIPIENT_TIMEOUT, 'the server of the recipient did not answer in time')
-}
-
-function slow(): MeshError {
-  return new MeshError(ErrorReason.RECIPIENT_SLOW, 'the queue of the recipient is full', { retryAfterMs: 1_000 })
 }

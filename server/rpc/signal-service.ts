@@ -12,7 +12,7 @@ import {
   SubscribeResponseSchema,
 } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { outgoingEnvelope } from '../router/envelope.ts'
-import type { EnvelopeOutcome } from '../router/router.ts'
+import type { EnvelopeOutcome, RequestOutcomes } from '../router/outcome.ts'
 import { decodeEvent } from '../session/event-codec.ts'
 import type { Session } from '../session/session.ts'
 import { callOf } from './call-context.ts'
@@ -41,7 +41,7 @@ export function signalService(core: SignalCore): ServiceImpl<typeof SignalServic
     async sendMessage(request, context) {
       const { session } = authenticate(core, callOf(context), 'finish')
       if (request.envelopes.length === 0) throw noEnvelopes()
-      const outcomes = await Promise.all(routeAll(core, session, request.envelopes.map(outgoingEnvelope)))
+      const outcomes = await complete(routeAll(core, session, request.envelopes.map(outgoingEnvelope)))
       return { outcomes: outcomes.map(outcomeMessage) }
     },
     subscribe: (request, context) => subscribe(core, request, context),
@@ -148,7 +148,7 @@ class Intake {
     if (request.acknowledged > 0n) this.#pump.stream.acknowledge(Number(request.acknowledged))
     if (request.envelopes.length === 0) return
     const routed = routeAll(this.#core, this.#session, request.envelopes.map(outgoingEnvelope))
-    this.#outcomes.push(...(await Promise.all(routed)).map(outcomeMessage))
+    this.#outcomes.push(...(await complete(routed)).map(outcomeMessage))
     this.#pump.wake()
     if (this.#outcomes.length < MAX_PENDING_OUTCOMES) return
     await new Promise<void>((resolve) => {
@@ -170,6 +170,10 @@ function openPump(core: SignalCore, cursor: bigint, context: HandlerContext): St
 function throwEnding(pump: StreamPump): void {
   const ending = pump.endedBy
   if (ending !== undefined) throw ending.error
+}
+
+function complete(routed: RequestOutcomes): Promise<readonly EnvelopeOutcome[]> {
+  return new Promise((resolve) => routed.whenComplete(resolve))
 }
 
 function outcomeMessage({ id, status, error }: EnvelopeOutcome): Outcome {

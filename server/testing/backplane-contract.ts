@@ -84,9 +84,10 @@ export function backplaneContract(
 
     test('knows nobody to send to when the recipient is nowhere', () => {
       const { backplane } = setUp()
-      const id = { idKey: byteKey(sessionBytes(1)), from: PEER, bytes: new Uint8Array(1) }
+      const id = { id: sessionBytes(1), from: PEER, bytes: new Uint8Array(1) }
       const to = { topicKey: TOPIC, to: PEER, toSession: '' }
-      expect(backplane.send({ ...id, ...to, ttlMs: 0, payloadBytes: 1 })).toBeUndefined()
+      const nobody = (): void => {}
+      expect(backplane.send({ ...id, ...to, ttlMs: 0, payloadBytes: 1 }, nobody)).toBe(false)
     })
 
     test('tells nothing more to those who stopped watching, nor after close, and leaves no timer', async () => {

@@ -81,12 +81,13 @@ export class ShownElsewhere implements Backplane {
     return this.#own.ownSessionOf(topicKey, peer)
   }
 
-  send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined {
+  send(envelope: RoutedEnvelope, settled: (delivery: RemoteDelivery) => void): boolean {
     const record = this.#elsewhere.get(envelope.topicKey + envelope.to)
-    if (record === undefined) return undefined
-    if (envelope.toSession !== '' && envelope.toSession !== byteKey(record.record.sessionId)) return undefined
+    if (record === undefined) return false
+    if (envelope.toSession !== '' && envelope.toSession !== byteKey(record.record.sessionId)) return false
     this.sent.push(envelope)
-    return Promise.resolve(this.answer)
+    void Promise.resolve(this.answer).then(settled)
+    return true
   }
 
   onEnvelope(taker: EnvelopeTaker): void {

@@ -157,8 +157,8 @@ export class FederatedBackplane implements Backplane {
     this.#onOutranked = listener
   }
 
-  send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined {
-    return this.#routing.send(envelope)
+  send(envelope: RoutedEnvelope, settled: (delivery: RemoteDelivery) => void): boolean {
+    return this.#routing.send(envelope, settled)
   }
 
   /** How this server stands in its federation now, for people and metrics. */

@@ -15,7 +15,7 @@ import { createDomain, type Domain } from '../../domain.ts'
 import { resolveLimits, type ServerLimits } from '../../limits/server-limits.ts'
 import { silentLogger } from '../../ops/log.ts'
 import { outgoingEnvelope } from '../../router/envelope.ts'
-import type { EnvelopeOutcome } from '../../router/router.ts'
+import type { EnvelopeOutcome } from '../../router/outcome.ts'
 import { nodeVerify } from '../../session/node-verify.ts'
 import type { Session } from '../../session/session.ts'
 import { TestReader } from '../../testing/domain.ts'
@@ -161,13 +161,10 @@ export class PeerAt {
       payload: Uint8Array.of(byte),
     })
     const state: { status?: OutcomeStatus; outcome?: EnvelopeOutcome } = {}
-    const settle = (outcome: EnvelopeOutcome): void => {
+    this.#domain.router.route(this.session, outgoingEnvelope(envelope), (outcome) => {
       state.outcome = outcome
       state.status = outcome.status
-    }
-    const routed = this.#domain.router.route(this.session, outgoingEnvelope(envelope))
-    if (routed instanceof Promise) void routed.then(settle)
-    else settle(routed)
+    })
     return state
   }
 

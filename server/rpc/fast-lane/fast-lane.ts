@@ -5,7 +5,7 @@ import type { CallLane } from '../../http/front-door.ts'
 import { declaredBytes, isHttp2, type NodeRequest, type NodeResponse } from '../../http/request.ts'
 import { resetAfterEnd } from '../../http/reset-after-end.ts'
 import { EnvelopeKeys } from '../../router/envelope-reader.ts'
-import type { EnvelopeOutcome } from '../../router/router.ts'
+import type { RequestOutcomes } from '../../router/outcome.ts'
 import type { Session } from '../../session/session.ts'
 import { toConnectError } from '../errors.ts'
 import { type Authenticated, authenticate } from '../operations/authenticate.ts'
@@ -49,8 +49,8 @@ class FastCall {
   readonly #keys = new EnvelopeKeys()
   #auth: Authenticated | undefined
   #writer: StreamWriter | undefined
-  /** Outcomes of earlier requests that other servers have not answered yet. */
-  #earlier: Promise<void> | undefined
+  /** Requests, in their order, of which another server has not answered all, and those behind them. */
+  readonly #unanswered: RequestOutcomes[] = []
 
   constructor(core: SignalCore, request: NodeRequest, response: NodeResponse, call: Call, plain: PlainCall) {
     this.#core = core
@@ -109,13 +109,10 @@ class FastCall {
     const { session } = this.#auth as Authenticated
     const envelopes = readSendMessage(message, this.#keys)
     if (envelopes.length === 0) throw noEnvelopes()
-    const finish = (outcomes: readonly EnvelopeOutcome[]): void => {
-      this.#reply.finishUnary(encodeOutcomes(outcomes.map(encodeOutcome)))
+    routeAll(this.#core, session, envelopes).whenComplete((outcomes) => {
+      this.#guarded(() => this.#reply.finishUnary(encodeOutcomes(outcomes.map(encodeOutcome))))
       this.#core.metrics.calls.add('ok')
-    }
-    const routed = routeAll(this.#core, session, envelopes)
-    if (allSettled(routed)) finish(routed)
-    else Promise.all(routed).then(finish, (error) => this.#fail(error))
+    })
   }
 
   #onExchange(request: FastRequest): void {
@@ -123,22 +120,20 @@ class FastCall {
     const writer = this.#writer ?? this.#openStream(request.cursor)
     if (request.acknowledged > 0) writer.stream.acknowledge(request.acknowledged)
     if (request.envelopes.length > 0) this.#route(session, request, writer)
-    if (writer.pendingOutcomes >= MAX_PENDING_OUTCOMES) this.#body.pause()
+    if (writer.pendingOutcomes + this.#unanswered.length >= MAX_PENDING_OUTCOMES) this.#body.pause()
   }
 
   /** Outcomes keep the order of the envelopes, also when some of them are with another server. */
   #route(session: Session, request: FastRequest, writer: StreamWriter): void {
     const routed = routeAll(this.#core, session, request.envelopes)
-    if (this.#earlier === undefined && allSettled(routed)) {
-      writer.addOutcomes(routed.map(encodeOutcome))
-      return
+    this.#unanswered.push(routed)
+    routed.whenComplete(() => this.#guarded(() => this.#writeOutcomes(writer)))
+  }
+
+  #writeOutcomes(writer: StreamWriter): void {
+    while (this.#unanswered[0]?.isComplete === true) {
+      this.#unanswered.shift()?.whenComplete((outcomes) => writer.addOutcomes(outcomes.map(encodeOutcome)))
     }
-    const turn = Promise.all([this.#earlier, ...routed]).then(([, ...outcomes]) => {
-      writer.addOutcomes(outcomes.map((outcome) => encodeOutcome(outcome as EnvelopeOutcome)))
-      if (this.#earlier === turn) this.#earlier = undefined
-    })
-    this.#earlier = turn
-    turn.catch((error) => this.#fail(error))
   }
 
   #openStream(cursor: bigint): StreamWriter {
@@ -153,6 +148,15 @@ class FastCall {
       onFlushed: () => this.#body.resume(),
     })
     return this.#writer
+  }
+
+  /** Whoever brings an outcome has nothing to do with what becomes of it here. */
+  #guarded(run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.#fail(error)
+    }
   }
 
   #fail(thrown: unknown): void {
@@ -170,10 +174,4 @@ class FastCall {
     const cut = this.#core.clock.schedule(this.#core.limits.streamEndMs, this.#call.cut)
     this.#response.once('close', () => cut.cancel())
   }
-}
-
-function allSettled(
-  routed: readonly (EnvelopeOutcome | Promise<EnvelopeOutcome>)[],
-): routed is readonly EnvelopeOutcome[] {
-  return !routed.some((outcome) => outcome instanceof Promise)
 }

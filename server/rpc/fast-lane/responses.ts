@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { OutcomeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { EnvelopeOutcome } from '../../router/router.ts'
+import type { EnvelopeOutcome } from '../../router/outcome.ts'
 import { eventBytes, varintBytes, writeEvent, writeVarint } from '../../session/event-codec.ts'
 import type { StoredEvent } from '../../session/replay-buffer.ts'
 import { FRAME_PREFIX_BYTES } from '../../wire/message-splitter.ts'

@@ -1,5 +1,5 @@
 import type { ByteKey } from '../../../server/byte-key.ts'
-import type { EnvelopeOutcome } from '../../../server/router/router.ts'
+import type { EnvelopeOutcome } from '../../../server/router/outcome.ts'
 import type { SimProcess } from './sim-process.ts'
 
 /** One message of a client, and what became of it. */

@@ -5,7 +5,6 @@ import { EnvelopeSchema, type Event } from '@mesh/protocol/mesh/signal/v1/signal
 import { statementBytes } from '../../../core/identity/statement.ts'
 import { type ByteKey, byteKey, bytesOfKey } from '../../../server/byte-key.ts'
 import { outgoingEnvelope } from '../../../server/router/envelope.ts'
-import type { EnvelopeOutcome } from '../../../server/router/router.ts'
 import type { SentMessage } from './messages.ts'
 import type { SimProcess } from './sim-process.ts'
 import { type SessionListener, SimSession } from './sim-session.ts'
@@ -136,10 +135,8 @@ export class SimClient implements SessionListener {
     }
     this.#world.messageSent(message)
     at.process.run(() => {
-      const routed = at.process.domain.router.route(at.session, envelope)
-      const settle = (outcome: EnvelopeOutcome): void => this.#world.messageSettled(message, outcome)
-      if (routed instanceof Promise) void routed.then(settle)
-      else settle(routed)
+      const { router } = at.process.domain
+      router.route(at.session, envelope, (outcome) => this.#world.messageSettled(message, outcome))
     })
   }
 

@@ -1,7 +1,7 @@
 import { type Random, seededRandom } from '@mesh/core'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
-import type { EnvelopeOutcome } from '../../../server/router/router.ts'
+import type { EnvelopeOutcome } from '../../../server/router/outcome.ts'
 import { SimClock } from '../sim-clock.ts'
 import { Invariants } from './invariants.ts'
 import { Messages, type SentMessage } from './messages.ts'

@@ -2,7 +2,7 @@ import { concatBytes, ErrorReason, MeshError, type Random } from '@mesh/core'
 import { type ByteKey, bytesOfKey } from '../../../byte-key.ts'
 import type { ServerLimits } from '../../../limits/server-limits.ts'
 import { ttlStamp } from '../../../session/event-codec.ts'
-import type { Arrival, RemoteDelivery, RoutedEnvelope } from '../../backplane.ts'
+import { type Arrival, keptEnvelope, type RemoteDelivery, type RoutedEnvelope } from '../../backplane.ts'
 import type { Home } from '../home.ts'
 import type { JourneyPlace } from './journeys.ts'
 import { isSameRoute, nextRoute, type Route, type TriedRoute } from './next-route.ts'
@@ -64,7 +64,6 @@ class Trial implements TriedRoute {
  */
 export class Journey {
   #envelope: RoutedEnvelope
-  readonly outcome: Promise<RemoteDelivery>
   /** Written by `Journeys`. */
   place: JourneyPlace | undefined
   readonly #context: JourneyContext
@@ -84,14 +83,13 @@ export class Journey {
   #isOver = false
   #tell: ((outcome: RemoteDelivery) => void) | undefined
 
-  constructor(envelope: RoutedEnvelope, context: JourneyContext) {
+  /** `tell` is called once, perhaps long before the journey ends. */
+  constructor(envelope: RoutedEnvelope, tell: (outcome: RemoteDelivery) => void, context: JourneyContext) {
     this.#envelope = envelope
+    this.#tell = tell
     this.#context = context
     this.#startMs = context.timetable.nowMs
     this.#deadlineMs = this.#startMs + (envelope.ttlMs > 0 ? envelope.ttlMs : this.#patienceMs)
-    this.outcome = new Promise((resolve) => {
-      this.#tell = resolve
-    })
     if (this.#mayBeHeld)
       this.#patience = context.timetable.at(this.#startMs + this.#patienceMs, () => this.#say('held'))
   }
@@ -105,6 +103,11 @@ export class Journey {
     if (this.#isOver || this.#current !== undefined) return
     this.#tried = NOTHING_TRIED
     this.#advance(homes)
+  }
+
+  /** Ends it before it began. */
+  refuse(error: MeshError): void {
+    this.#end(error)
   }
 
   /** Ends it now, as its deadline would. */
@@ -223,7 +226,7 @@ export class Journey {
       return
     }
     // It stays for a while: not with the memory that it shares with others of its sender.
-    if (this.#restMs === FIRST_REST_MS) this.#envelope = { ...this.#envelope, bytes: this.#envelope.bytes.slice() }
+    if (this.#restMs === FIRST_REST_MS) this.#envelope = keptEnvelope(this.#envelope)
     this.#meet(timetable.nowMs + this.#restMs, () => this.go())
     this.#restMs = Math.min(2 * this.#restMs, limits.federationReceiptMs)
   }
@@ -239,9 +242,10 @@ export class Journey {
   }
 
   #say(outcome: RemoteDelivery): void {
-    if (this.#tell === undefined) return
-    this.#tell(outcome)
+    const tell = this.#tell
+    if (tell === undefined) return
     this.#tell = undefined
+    tell(outcome)
     this.#context.onOutcome?.(outcome)
   }
 

@@ -1,5 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf'
-import { type Random, seededRandom } from '@mesh/core'
+import { equalBytes, type Random, seededRandom } from '@mesh/core'
 import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
 import { byteKey } from '../../../byte-key.ts'
@@ -66,14 +66,13 @@ class Turmoil {
     const from = this.#below(SERVERS)
     const ttlMs = this.random.uniform() < 0.5 ? 0 : 1 + this.#below(10_000)
     const envelope = envelopeTo(PEERS[this.#below(PEERS.length)] as number, { ttlMs })
-    const outcome = this.net.nodes[from]?.routing.send(envelope)
-    if (outcome === undefined) return
     const sent: Sent = { envelope, from, atMs: this.net.clock.monotonicMs() }
-    this.sent.push(sent)
-    void outcome.then((result) => {
+    const isUnderWay = this.net.nodes[from]?.routing.send(envelope, (result) => {
+      expect(sent.outcome).toBeUndefined()
       sent.outcome = result
       sent.settledAtMs = this.net.clock.monotonicMs()
     })
+    if (isUnderWay) this.sent.push(sent)
   }
 
   /** The peer is at some servers, and others may believe something else for a while: there is no session behind a home. */
@@ -126,7 +125,7 @@ function settling({ sent, net }: Turmoil): string[] {
 function truth({ sent, net }: Turmoil): string[] {
   return sent
     .filter(({ outcome, envelope }) => {
-      const arrived = net.nodes.some(({ delivered }) => delivered.some(({ idKey }) => idKey === envelope.idKey))
+      const arrived = net.nodes.some(({ delivered }) => delivered.some(({ id }) => equalBytes(id, envelope.id)))
       return (outcome === 'delivered' && !arrived) || (outcome === 'absent' && arrived)
     })
     .map(({ atMs, outcome }) => `sent at ${atMs}, reported ${outcome}`)
@@ -135,14 +134,14 @@ function truth({ sent, net }: Turmoil): string[] {
 /** No server hands the same envelope to its sessions twice. */
 function copies({ net }: Turmoil): string[] {
   return net.nodes.flatMap(({ delivered }) => {
-    const ids = delivered.map(({ idKey }) => idKey)
+    const ids = delivered.map(({ id }) => byteKey(id))
     return ids.filter((id, index) => ids.indexOf(id) !== index).map(() => 'delivered twice')
   })
 }
 
 /** An envelope is passed on by a server that was asked to, and by no second one. */
 function hops({ net, sent }: Turmoil): string[] {
-  const origins = new Map(sent.map(({ envelope, from }) => [envelope.idKey, serverKey(from)]))
+  const origins = new Map(sent.map(({ envelope, from }) => [byteKey(envelope.id), serverKey(from)]))
   return net.frames.flatMap(({ from, frame: { frame } }) => {
     if (frame.case !== 'envelopes') return []
     return frame.value.envelopes

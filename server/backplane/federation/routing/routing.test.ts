@@ -22,13 +22,15 @@ function setUp(limits: Partial<ServerLimits> = {}) {
   /** Sends from server 0; `outcome` stays undefined until there is one. */
   const send = (fields?: Parameters<typeof envelopeTo>[1]) => {
     const state: { outcome?: RemoteDelivery } = {}
-    void own.routing.send(envelopeTo(BOB, fields))?.then((outcome) => {
+    own.routing.send(envelopeTo(BOB, fields), (outcome) => {
       state.outcome = outcome
     })
     return state
   }
   return { net, own, first, second, send }
 }
+
+const nobody = (): void => {}
 
 /** How many frames of a kind went from one server to another. */
 function frameCount({ frames }: SmallNet, kind: string, from: number, to: number): number {
@@ -40,10 +42,10 @@ function frameCount({ frames }: SmallNet, kind: string, from: number, to: number
 describe('routing', () => {
   test('knows nobody to send to when no other server has the recipient, or the session that is meant', () => {
     const { net, own } = setUp()
-    expect(own.routing.send(envelopeTo(7))).toBeUndefined()
-    expect(own.routing.send(envelopeTo(BOB, { toSession: sessionBytes(9) }))).toBeUndefined()
+    expect(own.routing.send(envelopeTo(7), nobody)).toBe(false)
+    expect(own.routing.send(envelopeTo(BOB, { toSession: sessionBytes(9) }), nobody)).toBe(false)
     net.place(BOB, 0)
-    expect(own.routing.send(envelopeTo(BOB))).toBeUndefined()
+    expect(own.routing.send(envelopeTo(BOB), nobody)).toBe(false)
   })
 
   test.each<Arrival>(['delivered', 'held'])('answers %s when the recipient’s server does', async (arrival) => {
@@ -257,8 +259,11 @@ describe('routing', () => {
       undefined,
       expect.objectContaining({ reason: ErrorReason.RECIPIENT_SLOW, retryable: true }),
     ])
+    const refused = send({ ttlMs: 30_000 })
     expect(own.routing.journeys).toBe(3)
     await net.clock.advance(4_000)
+    // It is not said to be held when its patience would have been over.
+    expect(refused.outcome).toMatchObject({ reason: ErrorReason.RECIPIENT_SLOW })
     net.fate = () => 'arrives'
     const later = send()
     await net.clock.advance(5)
@@ -356,9 +361,10 @@ describe('routing through a third server', () => {
     net.connectAll()
     net.place(BOB, 4)
     for (const other of [0, 1, 2, 3]) net.disconnect(other, 4)
-    const sent = net.nodes[0]?.routing.send(envelopeTo(BOB, { ttlMs: 1_000 }))
+    const outcomes: RemoteDelivery[] = []
+    net.nodes[0]?.routing.send(envelopeTo(BOB, { ttlMs: 1_000 }), (outcome) => outcomes.push(outcome))
     await net.clock.advance(20)
-    expect(await sent).toBe('held')
+    expect(outcomes).toEqual(['held'])
     expect(net.frames.filter(({ frame }) => frame.frame.case === 'envelopes')).toHaveLength(2)
   })
 
@@ -369,9 +375,10 @@ describe('routing through a third server', () => {
     net.connect(2, 3)
     net.place(BOB, 3)
     net.nodes[3]?.here.set(BOB_KEY, 'delivered')
-    const sent = net.nodes[0]?.routing.send(envelopeTo(BOB))
+    const outcomes: RemoteDelivery[] = []
+    net.nodes[0]?.routing.send(envelopeTo(BOB), (outcome) => outcomes.push(outcome))
     await net.clock.advance(4_000)
-    expect(await sent).toBe('absent')
+    expect(outcomes).toEqual(['absent'])
     expect(net.frames.every(({ from }) => from === serverKey(0) || from === serverKey(1))).toBe(true)
   })
 
@@ -403,10 +410,10 @@ describe('routing through a third server', () => {
     const { net, own, second } = setUp({ federationMaxAttempts: 4 })
     net.disconnect(0, 1)
     net.fate = (_from, to) => (to === serverKey(1) ? 'vanishes' : 'arrives')
-    for (let i = 0; i < 4; i++) void own.routing.send(envelopeTo(BOB))
+    for (let i = 0; i < 4; i++) own.routing.send(envelopeTo(BOB), nobody)
     await net.clock.advance(10)
     expect(second.routing.attempts).toBe(2)
-    void second.routing.send(envelopeTo(BOB))
+    second.routing.send(envelopeTo(BOB), nobody)
     expect(second.routing.attempts).toBe(3)
   })
 })

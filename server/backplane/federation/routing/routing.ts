@@ -94,21 +94,21 @@ export class Routing implements FederationChannel {
   }
 
   /**
-   * Sends an envelope to a server that has the recipient; undefined when none is known to. Settles within the envelope's ttl or
-   * `2 * federationReceiptMs`, whichever is shorter (the latter when it has no ttl); never rejects.
+   * Sends an envelope to a server that has the recipient; false when none is known to. Settles within the envelope's ttl or
+   * `2 * federationReceiptMs`, whichever is shorter (the latter when it has no ttl).
    */
-  send(envelope: RoutedEnvelope): Promise<RemoteDelivery> | undefined {
+  send(envelope: RoutedEnvelope, settled: (delivery: RemoteDelivery) => void): boolean {
     const homes = this.#homesOf(envelope)
     const target = homes.find(({ server }) => server !== this.#options.self)
-    if (target === undefined) return undefined
-    const journey = new Journey(envelope, this.#context)
+    if (target === undefined) return false
+    const journey = new Journey(envelope, settled, this.#context)
     const refusal = this.#journeys.add(journey, target.server)
     if (refusal !== undefined) {
-      this.#options.onOutcome?.(refusal)
-      return Promise.resolve(refusal)
+      journey.refuse(refusal)
+      return true
     }
     journey.go(homes)
-    return journey.outcome
+    return true
   }
 
   /** The homes of a peer are others than before. */

@@ -40,9 +40,9 @@ export function envelopeTo(to: number, fields: { ttlMs?: number; toSession?: Uin
     ttlMs,
     payload: new Uint8Array(payload),
   })
-  const { id: _, bytes, ...rest } = outgoingEnvelope(envelope)
-  const stamped = concatBytes(bytes, senderStamp(from, sessionBytes(99)))
-  return { ...rest, from: byteKey(from), bytes: stamped } satisfies RoutedEnvelope
+  const outgoing = outgoingEnvelope(envelope)
+  const stamped = concatBytes(outgoing.bytes, senderStamp(from, sessionBytes(99)))
+  return { ...outgoing, from: byteKey(from), bytes: stamped } satisfies RoutedEnvelope
 }
 
 /** One server: its routing, and who has a session there. */
@@ -70,11 +70,11 @@ export class Node {
 
   #deliver(envelope: RoutedEnvelope): Arrival {
     const ids = this.#ids.of(envelope.from)
-    const fate = ids.fateOf(envelope.idKey)
+    const fate = ids.fateOf(envelope.id)
     if (fate === 'delivered' || fate === 'held') return fate
     const arrival = this.here.get(envelope.to) ?? 'absent'
     if (arrival === 'delivered' || arrival === 'held') {
-      ids.set(envelope.idKey, arrival)
+      ids.set(envelope.id, arrival)
       this.delivered.push(envelope)
     }
     return arrival

@@ -126,7 +126,8 @@ describe('an origin that only a third server reaches', () => {
     const { a, b, third, network } = setUp({ federationLogRows: 2 })
     a.join({ peer: 1 })
     network.pass(6_000)
-    network.tamper = (frame, from, to) => (from === third && to === b && frame.frame.case === 'rows' ? undefined : frame)
+    network.tamper = (frame, from, to) =>
+      from === third && to === b && frame.frame.case === 'rows' ? undefined : frame
     a.join({ peer: 2 })
     network.pass(1_100)
     network.tamper = (frame) => frame
