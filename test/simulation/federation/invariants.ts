@@ -108,8 +108,8 @@ export class Invariants {
   onRefused(process: SimProcess, { reason, reasonName, limit }: MeshError): void {
     const why = limit ? `${reasonName} ${limit}` : reasonName
     this.#world.trace(`server ${process.index} refuses another one: ${why}`)
-    // Crash loops here start a server more often than anybody has to believe.
-    const startsTooOften = reason === ErrorReason.EPOCH_STALE || limit === 'federation_epochs_burst'
+    const isOfStarts = reason === ErrorReason.EPOCH_STALE || limit === 'federation_epochs_burst'
+    const startsTooOften = isOfStarts || (limit === 'federation_snapshots_per_second' && this.#hasCrashLoop)
     if (!this.#world.isTampered && !startsTooOften)
       this.#broken('I8', process, `refuses a server that keeps the rules: ${why}`)
   }
@@ -144,6 +144,13 @@ export class Invariants {
     })
   }
 
+  /** Crash loops here start a server more often than anybody has to believe, and each start sends its snapshot anew. */
+  get #hasCrashLoop(): boolean {
+    const { servers, clock, settings } = this.#world
+    const sinceMs = clock.monotonicMs() - CRASH_LOOP_MS
+    return servers.some((server) => server.startsSince(sinceMs) > settings.limits.federationSnapshotsBurst / 2)
+  }
+
   #checkBounds(process: SimProcess): void {
     const { limits, backplane } = process
     const { logRows, attempts } = backplane.held
@@ -176,6 +183,9 @@ export class Invariants {
     this.#world.violation(`${name} server ${process.index}: ${what}`)
   }
 }
+
+/** A start costs a snapshot of the burst, which fills again in this time. */
+const CRASH_LOOP_MS = 8_000
 
 /** Which of two memberships of one peer is shown. */
 function outranks(row: RowFact, other: RowFact): boolean {

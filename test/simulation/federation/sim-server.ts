@@ -20,6 +20,7 @@ export class SimServer {
   readonly #rate: number
   #wallOffsetMs: number
   #boots = 0
+  readonly #startsMs: number[] = []
   /** The process that runs, is stopped, or was the last to die. */
   process: SimProcess | undefined
 
@@ -33,6 +34,11 @@ export class SimServer {
     this.#wallOffsetMs = Math.round((random.uniform() * 2 - 1) * WALL_OFFSET_MS)
   }
 
+  /** How often it started since a time. */
+  startsSince(ms: number): number {
+    return this.#startsMs.filter((startMs) => startMs >= ms).length
+  }
+
   get isUp(): boolean {
     return this.process !== undefined && this.process.state !== 'dead'
   }
@@ -44,6 +50,7 @@ export class SimServer {
       this.#wallOffsetMs -= Math.round(this.#random.uniform() * WALL_OFFSET_MS)
     }
     this.#boots += 1
+    this.#startsMs.push(this.#world.clock.monotonicMs())
     this.#world.trace(`server ${this.index} starts, boot ${this.#boots}, wall clock off by ${this.#wallOffsetMs} ms`)
     this.process = new SimProcess({
       index: this.index,
