@@ -98,11 +98,16 @@ export class Journey {
     return this.#envelope
   }
 
-  /** Starts, or starts a new round at once when it rests: there may be a way now. The caller may have looked the homes up already. */
-  go(homes?: readonly Home[]): void {
+  /** Starts. */
+  begin(homes: readonly Home[]): void {
+    this.#advance(homes, this.#startMs)
+  }
+
+  /** Starts a new round at once when it rests: there may be a way now. */
+  go(): void {
     if (this.#isOver || this.#current !== undefined) return
     this.#tried = NOTHING_TRIED
-    this.#advance(homes)
+    this.#advance()
   }
 
   /** Ends it before it began. */
@@ -124,23 +129,23 @@ export class Journey {
     return this.envelope.ttlMs > 0
   }
 
-  #advance(homes = this.#context.homesOf(this.envelope)): void {
-    const { self, queues, random, timetable } = this.#context
+  #advance(homes = this.#context.homesOf(this.envelope), nowMs = this.#context.timetable.nowMs): void {
+    const { self, queues, random } = this.#context
     if (this.#current?.attempt !== undefined) this.#unanswered = this.#unanswered.concat(this.#current)
     this.#current = undefined
-    if (timetable.nowMs >= this.#deadlineMs) {
+    if (nowMs >= this.#deadlineMs) {
       this.giveUp()
       return
     }
     for (;;) {
       const route = nextRoute(homes, queues, { self, tried: this.#tried, random })
       if (route === undefined) {
-        this.#rest(homes.length > 0)
+        this.#rest(homes.length > 0, nowMs)
         return
       }
       const trial = new Trial(route)
       this.#tried = this.#tried.concat(trial)
-      if (route.home.server === self ? this.#deliverHere() : this.#attempt(trial)) return
+      if (route.home.server === self ? this.#deliverHere() : this.#attempt(trial, nowMs)) return
     }
   }
 
@@ -154,8 +159,8 @@ export class Journey {
   }
 
   /** False when the next route is to be tried. */
-  #attempt(trial: Trial): boolean {
-    const { queues, timetable, limits, wake } = this.#context
+  #attempt(trial: Trial, nowMs: number): boolean {
+    const { queues, limits, wake } = this.#context
     const { home, via } = trial
     const queue = queues.get(via) as OutgoingQueue
     for (const earlier of this.#unanswered) if (isSameRoute(earlier, trial)) this.#callOff(earlier)
@@ -164,7 +169,7 @@ export class Journey {
     if (attempt instanceof MeshError) return this.#refused(attempt)
     trial.attempt = attempt
     this.#current = trial
-    this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(trial))
+    this.#meet(nowMs, limits.federationReceiptMs, () => this.#onSilence(trial))
     wake(via)
     return true
   }
@@ -218,8 +223,8 @@ export class Journey {
     return false
   }
 
-  #rest(hasHomes: boolean): void {
-    const { timetable, limits } = this.#context
+  #rest(hasHomes: boolean, nowMs: number): void {
+    const { limits } = this.#context
     if (this.#mayBeHeld) this.#say('held')
     else if (!hasHomes && this.#unanswered.length === 0) {
       this.giveUp()
@@ -227,14 +232,14 @@ export class Journey {
     }
     // It stays for a while: not with the memory that it shares with others of its sender.
     if (this.#restMs === FIRST_REST_MS) this.#envelope = keptEnvelope(this.#envelope)
-    this.#meet(timetable.nowMs + this.#restMs, () => this.go())
+    this.#meet(nowMs, this.#restMs, () => this.go())
     this.#restMs = Math.min(2 * this.#restMs, limits.federationReceiptMs)
   }
 
-  #meet(atMs: number, run: () => void): void {
+  #meet(nowMs: number, inMs: number, run: () => void): void {
     const { timetable } = this.#context
     timetable.cancel(this.#appointment)
-    this.#appointment = timetable.at(Math.min(atMs, this.#deadlineMs), run)
+    this.#appointment = timetable.at(Math.min(nowMs + inMs, this.#deadlineMs), run, nowMs)
   }
 
   #ttlLeftMs(): number {

@@ -107,7 +107,7 @@ export class Routing implements FederationChannel {
       journey.refuse(refusal)
       return true
     }
-    journey.go(homes)
+    journey.begin(homes)
     return true
   }
 

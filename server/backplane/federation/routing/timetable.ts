@@ -41,10 +41,10 @@ export class Timetable {
     return this.#clock.monotonicMs()
   }
 
-  /** Runs once at that monotonic time, or at the next turn when it has passed. */
-  at(atMs: number, run: () => void): Appointment {
+  /** Runs once at that monotonic time, or at the next turn when it has passed. The caller may have read the clock already. */
+  at(atMs: number, run: () => void, nowMs = this.nowMs): Appointment {
     const last = this.#last
-    const isInLine = (last === undefined || last.atMs <= atMs) && atMs <= this.nowMs + this.#usualMs
+    const isInLine = (last === undefined || last.atMs <= atMs) && atMs <= nowMs + this.#usualMs
     const appointment = isInLine ? this.#append(new InLine(atMs, run, last)) : this.#heap.add(atMs, run)
     this.#arm()
     return appointment
