@@ -15,6 +15,7 @@ import { SnapshotIntake } from '../replica/snapshot-intake.ts'
 import { NONE } from '../table/hash-index.ts'
 import { rowHash } from '../table/row-digest.ts'
 import type { RowStore } from '../table/row-store.ts'
+import type { RowTable } from '../table/row-table.ts'
 
 export interface RelayedRowsOptions {
   readonly replica: Replica
@@ -45,6 +46,8 @@ export class RelayedRows {
   /** The oldest state that the rows did not reach yet, and the newest: a snapshot may have passed the one and end at the other. */
   #states: readonly OriginState[] = []
   #needsSnapshot = false
+  /** The replica's own table, when it did not fit a state: rows were lost before any came through others. */
+  #distrusted: RowTable | undefined
   #mismatches = 0
 
   constructor(options: RelayedRowsOptions) {
@@ -54,15 +57,15 @@ export class RelayedRows {
   /** What follows is wanted: seq 0 when that is everything. */
   get position(): { epoch: bigint; seq: bigint } {
     const base = this.#base
-    if (base === undefined || this.#needsSnapshot) return { epoch: this.#options.replica.position.epoch, seq: 0n }
+    if (base === undefined || this.#isAtLoss) return { epoch: this.#options.replica.position.epoch, seq: 0n }
     return { epoch: base.epoch, seq: base.seq + BigInt(this.#entries.length) }
   }
 
   /**
-   * A state that was passed on. Only its signed form counts. Returns whether it is news.
+   * A state that was passed on. Only its signed form counts. `gap`: it is news, and says that what is here leads to nothing.
    * @throws MeshError SIGNATURE_INVALID, ORIGIN_FORGED, and what `receiveRows` throws
    */
-  receiveState({ signed }: OriginState): boolean {
+  receiveState({ signed }: OriginState): 'news' | 'known' | 'gap' {
     const { replica, verify } = this.#options
     const origin = bytesOfKey(replica.origin)
     if (signed === undefined)
@@ -71,10 +74,10 @@ export class RelayedRows {
     const state = fromBinary(OriginStateSchema, signed.statement)
     if (!equalBytes(state.origin, origin))
       throw new MeshError(ErrorReason.ORIGIN_FORGED, 'the state is of another origin')
-    if (!replica.isNews(state)) return false
+    if (!replica.isNews(state)) return 'known'
     this.#expect(state)
     this.#confirm()
-    return true
+    return this.#isAtLoss && this.#intake === undefined ? 'gap' : 'news'
   }
 
   /**
@@ -86,7 +89,7 @@ export class RelayedRows {
     const { epoch, seq } = this.position
     const isNext = rows.snapshot === undefined ? this.#addEntries(rows) : this.#addPage(rows, rows.snapshot)
     if (isNext) this.#confirm()
-    if (!isNext || (this.#needsSnapshot && this.#intake === undefined)) return 'gap'
+    if (!isNext || (this.#isAtLoss && this.#intake === undefined)) return 'gap'
     return rows.epoch > epoch || rows.toSeq > seq ? 'news' : 'known'
   }
 
@@ -104,6 +107,11 @@ export class RelayedRows {
     return this.#snapshot ?? this.#options.replica.base
   }
 
+  /** Whether only a snapshot can help. */
+  get #isAtLoss(): boolean {
+    return this.#needsSnapshot || this.#base?.table === this.#distrusted
+  }
+
   #addEntries({ epoch, fromSeq, toSeq, rows }: Rows): boolean {
     const { limits } = this.#options
     this.#dropIntake()
@@ -114,7 +122,7 @@ export class RelayedRows {
         `${rows.length} rows are not the entries ${fromSeq} to ${toSeq}`,
       )
     }
-    if (this.#base?.epoch !== epoch || this.#needsSnapshot || fromSeq > end + 1n) return false
+    if (this.#base?.epoch !== epoch || this.#isAtLoss || fromSeq > end + 1n) return false
     // Copies: an entry must not keep the whole frame that it came in.
     for (const row of rows.slice(Number(end + 1n - fromSeq))) this.#entries.push(clone(RowSchema, row))
     if (this.#entries.length <= limits.federationLogRows + limits.federationPageRows) return true
@@ -165,10 +173,10 @@ export class RelayedRows {
     if (state.epoch > base.epoch) this.#needsSnapshot = true
     if (state.epoch !== base.epoch || state.headSeq < base.seq) return state.epoch <= base.epoch
     const count = Number(state.headSeq - base.seq)
-    if (count > this.#entries.length) return false
+    if (count > this.#entries.length || base.table === this.#distrusted) return false
     const entries = this.#entries.slice(0, count)
     if (!this.#isVouchedFor(state, base, entries)) {
-      this.#reject()
+      this.#reject(base)
       return true
     }
     this.#mismatches = 0
@@ -180,10 +188,13 @@ export class RelayedRows {
     return true
   }
 
-  #reject(): void {
+  /** Whose fault it is shows with a snapshot: what comes on top of the own table is right or wrong with that. */
+  #reject({ table }: TablePosition): void {
+    const isOwnTable = this.#snapshot === undefined
     this.clear()
     this.#needsSnapshot = true
-    this.#mismatches += 1
+    if (isOwnTable) this.#distrusted = table
+    else this.#mismatches += 1
     if (this.#mismatches <= MAX_MISMATCHES) return
     throw new MeshError(ErrorReason.DIGEST_MISMATCH, 'the rows that are passed on are not those the origin signed for')
   }

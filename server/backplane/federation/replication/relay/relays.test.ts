@@ -185,6 +185,25 @@ describe('an origin that only a third server reaches', () => {
     expect([b.shown(), third.shown()]).toEqual([[1], [1]])
   })
 
+  test('is taken anew, and nobody is to blame, when its own table was wrong before it came through others', () => {
+    const { a, b, third, network } = setUp()
+    network.tamper = (frame, from, to) => {
+      if (from === a && to === b && frame.frame.case === 'rows') frame.frame.value.rows.pop()
+      return from === a && to === b && frame.frame.case === 'originState' ? undefined : frame
+    }
+    for (const peer of [1, 2]) a.join({ peer })
+    network.connect(a, b)
+    expect(network.settle()).toEqual([])
+    expect(b.shown()).toEqual([])
+    network.disconnect(a, b)
+    expect(network.pass(3_500)).toEqual([])
+    for (let round = 0; round < 8; round++) {
+      expect(network.pass(3_000)).toEqual([])
+      expect(b.shown()).toEqual([1, 2])
+    }
+    expect([b.refused, third.refused]).toEqual([[], []])
+  })
+
   test('is never made up: rows and states count only when its signature vouches for them', () => {
     const { a, b, third, network } = setUp()
     a.join({ peer: 1 })

@@ -112,7 +112,10 @@ export class Relays {
   receiveState(server: ByteKey, state: OriginState): void {
     const origin = byteKey(state.origin)
     const relay = this.#relayFor(server, origin)
-    if (relay?.rows.receiveState(state)) this.#heardThrough(server, origin, relay)
+    const what = relay?.rows.receiveState(state) ?? 'known'
+    if (relay === undefined || what === 'known') return
+    this.#heardThrough(server, origin, relay)
+    if (what === 'gap') this.#askAgain(server, origin, relay)
   }
 
   /** @throws MeshError ORIGIN_FORGED when the server was not asked, and what it did wrong. */
@@ -122,7 +125,7 @@ export class Relays {
     if (relay === undefined) return
     const what = relay.rows.receiveRows(rows)
     if (what === 'news') this.#heardThrough(server, origin, relay)
-    else if (what === 'gap' && relay.route.askAgain(this.#options.nowMs())) this.#pull(origin, server, relay)
+    else if (what === 'gap') this.#askAgain(server, origin, relay)
   }
 
   /** Another server asks for an origin; it is passed on if this server hears that itself. */
@@ -181,6 +184,10 @@ export class Relays {
     const relay = { route, rows: new RelayedRows({ replica, store, rows, limits, verify }) }
     this.#relays.set(origin, relay)
     return relay
+  }
+
+  #askAgain(server: ByteKey, origin: ByteKey, relay: Relay): void {
+    if (relay.route.askAgain(this.#options.nowMs())) this.#pull(origin, server, relay)
   }
 
   #pull(origin: ByteKey, server: ByteKey, { rows }: Relay): void {
