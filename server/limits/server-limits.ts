@@ -164,7 +164,7 @@ const MEANINGS: Partial<Record<keyof ServerLimits, string>> = {
   messagesBurst: 'envelopes of one session, at once',
   pairMessagesPerSecond: 'envelopes from one peer to one other, sustained',
   pairMessagesBurst: 'envelopes from one peer to one other, at once',
-  maxHeldMessages: 'envelopes held for one absent recipient',
+  maxHeldMessages: 'envelopes held for one absent recipient, beside those that its last session left unread',
   maxHoldMs: 'longest ttl of a held envelope',
   openSessionsPerSecond: 'OpenSession calls from one IPv4 address or IPv6 /64, sustained',
   openSessionsBurst: 'OpenSession calls from one IPv4 address or IPv6 /64, at once',

@@ -12,7 +12,8 @@ interface Held {
 
 /**
  * Envelopes for recipients that are briefly away. Bounded per recipient by count and over all recipients by bytes; what
- * does not fit is refused, what is not fetched within its ttl is dropped.
+ * does not fit is refused, what is not fetched within its ttl is dropped. The count does not bound what is owed: a sender was told
+ * that it is held, and the queue it was in had its own bound.
  */
 export class Inboxes {
   readonly #limits: ServerLimits
@@ -44,10 +45,10 @@ export class Inboxes {
   }
 
   /** False when there is no room, or the envelope may not be held. */
-  hold(envelope: RoutedEnvelope): boolean {
+  hold(envelope: RoutedEnvelope, isOwed: boolean): boolean {
     const { ttlMs, to, bytes } = envelope
     const inbox = this.#inboxes.get(to)
-    const full = inbox !== undefined && inbox.size >= this.#limits.maxHeldMessages
+    const full = inbox !== undefined && inbox.size >= this.#limits.maxHeldMessages && !isOwed
     if (ttlMs <= 0 || full || this.#bytes + bytes.byteLength > this.#limits.maxHeldBytes) return false
     const expiresAtMs = this.#clock.monotonicMs() + ttlMs
     const held: Held = { envelope, expiresAtMs, timer: this.#clock.schedule(ttlMs, () => this.#drop(held)) }

@@ -253,6 +253,16 @@ describe('what a session leaves unread', () => {
     expect(payloads(new TestReader(newer))).toEqual([1])
   })
 
+  test('is held whole, also when it is more than may be held for one who is away', () => {
+    const { receive, open, join, router } = setUp({ maxHeldMessages: 2 })
+    for (let count = 0; count < 5; count++) receive({ ttlMs: 10_000 })
+    const newer = open(2, 2n)
+    expect(router.heldCount).toBe(5)
+    expect(receive({ ttlMs: 10_000 })).toBe('absent')
+    join(newer)
+    expect(payloads(new TestReader(newer))).toHaveLength(5)
+  })
+
   test('waits for a peer whose lease ran out, and goes where it appears', async () => {
     const { receive, show, clock, elsewhere, router } = setUp()
     receive({ ttlMs: 30_000 })

@@ -94,7 +94,7 @@ export class Router implements EnvelopeTaker {
     const isKnown = backplane.members.sessionOf(topicKey, from) !== undefined || this.#leftRecently(topicKey, from)
     // Until it knows all members itself, it takes the word of a server that could show a peer of its own as one.
     if (!isKnown && !backplane.isCatchingUp) return notMember()
-    return this.#arrive({ ...envelope, ttlMs: Math.min(envelope.ttlMs, limits.maxHoldMs) })
+    return this.#arrive({ ...envelope, ttlMs: Math.min(envelope.ttlMs, limits.maxHoldMs) }, false)
   }
 
   awaits(topicKey: ByteKey): boolean {
@@ -163,16 +163,16 @@ export class Router implements EnvelopeTaker {
     const routed = new StampedEnvelope(sender.peer, envelope, sender.stamped(envelope.bytes))
     const onDelivery = (delivery: RemoteDelivery): void => settled(remoteOutcome(sender, envelope, delivery))
     if (this.#options.backplane.send(routed, onDelivery)) return
-    settled(this.#hold(routed) ? accepted(sender, envelope, 'held') : refused(envelope.id, absent()))
+    settled(this.#hold(routed, false) ? accepted(sender, envelope, 'held') : refused(envelope.id, absent()))
   }
 
   /** Holds an envelope for a recipient that is expected back: its new session is about to join, or it left just now. */
-  #hold(envelope: RoutedEnvelope): boolean {
+  #hold(envelope: RoutedEnvelope, isOwed: boolean): boolean {
     const { topicKey, to, toSession } = envelope
     const mayReturn =
       this.#options.backplane.ownSessionOf(topicKey, to) !== undefined || this.#leftRecently(topicKey, to)
     // A session does not come back under its id: holding for a certain one would be in vain.
-    return mayReturn && toSession === '' && this.#inboxes.hold(keptEnvelope(envelope))
+    return mayReturn && toSession === '' && this.#inboxes.hold(keptEnvelope(envelope), isOwed)
   }
 
   #leftRecently(topicKey: ByteKey, peer: ByteKey): boolean {
@@ -181,14 +181,17 @@ export class Router implements EnvelopeTaker {
     return departedMs !== undefined && clock.monotonicMs() - departedMs <= limits.maxHoldMs
   }
 
-  /** Puts an envelope into the queue of its recipient's session here, or holds it for the one that is about to join. */
-  #arrive(envelope: RoutedEnvelope): Arrival {
+  /**
+   * Puts an envelope into the queue of its recipient's session here, or holds it for the one that is about to join. `isOwed`: its
+   * sender was told before that it is held.
+   */
+  #arrive(envelope: RoutedEnvelope, isOwed: boolean): Arrival {
     const { backplane, sessions } = this.#options
     const { topicKey, to, toSession, from, id, bytes, ttlMs } = envelope
     const own = backplane.ownSessionOf(topicKey, to)
     if (own === undefined || (toSession !== '' && toSession !== own)) return 'absent'
     const session = sessions.get(own)
-    if (session === undefined && !this.#hold(envelope)) return 'absent'
+    if (session === undefined && !this.#hold(envelope, isOwed)) return 'absent'
     if (session?.deliver(bytes, ttlMs > 0 ? ttlStamp(ttlMs) : NO_STAMP) === false) return slow()
     const fate = session === undefined ? 'held' : fateIn(session)
     sessions.sentIdsOf(from).set(id, fate)
@@ -198,16 +201,16 @@ export class Router implements EnvelopeTaker {
   /** Sends on what this server answers for already, and was not read. */
   #forward(envelope: RoutedEnvelope): void {
     const { backplane, sessions, clock } = this.#options
-    if (this.#arrive(envelope) !== 'absent') return
+    if (this.#arrive(envelope, true) !== 'absent') return
     // Set before it goes: when the recipient comes back here, so may the envelope.
     sessions.sentIdsOf(envelope.from).set(envelope.id, 'elsewhere')
     const startMs = clock.monotonicMs()
     const isUnderWay = backplane.send(envelope, (delivery) => {
       if (this.#closed || !(delivery instanceof MeshError) || !delivery.retryable) return
       const ttlMs = Math.ceil(envelope.ttlMs - (clock.monotonicMs() - startMs))
-      if (this.#inboxes.hold({ ...envelope, ttlMs })) this.#forwardLater(envelope, delivery.retryAfterMs)
+      if (this.#inboxes.hold({ ...envelope, ttlMs }, true)) this.#forwardLater(envelope, delivery.retryAfterMs)
     })
-    if (!isUnderWay) this.#hold(envelope)
+    if (!isUnderWay) this.#hold(envelope, true)
   }
 
   /** The way is crowded: what is held for the recipient goes together, a little later. */
