@@ -306,6 +306,37 @@ describe('a peer with several homes', () => {
     expect(b.shown()).toEqual([1])
   })
 
+  test('is gone with its newest session, though it signs the LEAVE of an older one later', () => {
+    const { a, b, c, network } = connected(0)
+    network.connect(b, c)
+    a.join({ peer: 1, seq: 1, order: 2 })
+    b.join({ peer: 1, seq: 2, order: 1 })
+    c.join({ peer: 1, seq: 3, order: 3 })
+    network.settle()
+    c.leave({ peer: 1, seq: 4, order: 3 })
+    network.settle()
+    b.takeKinds()
+    b.leave({ peer: 1, seq: 5, order: 1 })
+    expect([b.shown(), b.takeKinds()]).toEqual([[], []])
+  })
+
+  test('is gone everywhere when the server that says so was given up, and comes back', () => {
+    const { a, b, c, network } = connected(1)
+    b.join({ peer: 1, seq: 2, order: 2 })
+    network.connect(a, c)
+    network.connect(b, c)
+    network.settle()
+    network.disconnect(a, b)
+    network.disconnect(b, c)
+    network.pass(11_000)
+    expect(a.shown()).toEqual([1])
+    b.leave({ peer: 1, seq: 3, order: 2 })
+    a.takeKinds()
+    network.connect(a, b)
+    network.settle()
+    expect([a.shown(), a.takeKinds()]).toEqual([[], ['left']])
+  })
+
   test('cannot join here below a LEAVE that it signed elsewhere', () => {
     const { a, b, network } = connected(1)
     a.leave({ peer: 1, seq: 5 })

@@ -53,6 +53,7 @@ import type { VisibleSet } from './visible/visible-set.ts'
  *  I5  When faults end, every server shows the union of the live origins, but for what a signed LEAVE withholds.
  *  I6  `joined` and `left` alternate for each peer in a watched topic, and fold to what is shown.
  *  I8  Log, rows, departures, origins and everything in between are bounded; who goes over a limit is told which.
+ *  I11 A LEAVE in a log withholds what other homes have of its peer, up to its session and its seq.
  */
 export class Replication implements FederationChannel {
   readonly members: Members

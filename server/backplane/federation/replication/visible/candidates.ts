@@ -78,7 +78,7 @@ export class Candidates {
     const fault = this.#fault(leave.signed, MembershipKind.LEAVE, bytesOfKey(topicKey), peer, leave.home)
     leave.isGenuine = fault === undefined
     if (fault !== undefined) {
-      this.#options.departures.disown(topicKey, peer)
+      this.#options.departures.disown(topicKey, peer, leave)
       this.#options.onForged(leave.home, fault)
     }
     return leave.isGenuine
@@ -98,11 +98,13 @@ export class Candidates {
     if (departures.size === 0) return true
     const topicKey = store.topics.key(store.columns.topic[slot] as number)
     const peer = store.peer(slot)
-    const leave = departures.leave(topicKey, peer)
-    if (leave === undefined) return true
+    const leaves = departures.leaves(topicKey, peer)
+    if (leaves.length === 0) return true
     const { seq, sessionOrder } = store.fields(slot)
-    const isForbidden = withholds(leave, store.tableOf(slot).origin, seq, sessionOrder)
-    return !isForbidden || !this.isGenuineLeave(leave, topicKey, peer)
+    const { origin } = store.tableOf(slot)
+    return !leaves.some(
+      (leave) => withholds(leave, origin, seq, sessionOrder) && this.isGenuineLeave(leave, topicKey, peer),
+    )
   }
 
   #outranks(slot: number, other: number): boolean {

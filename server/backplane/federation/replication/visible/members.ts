@@ -80,9 +80,11 @@ export class Members implements MembersView {
   refusalOf({ record }: VerifiedRecord): MeshError | undefined {
     const { departures, candidates, self } = this.#options
     const [topicKey, peer] = [byteKey(record.topic), byteKey(record.peerKey)]
-    const leave = departures.leave(topicKey, peer)
-    if (leave === undefined || !withholds(leave, self, record.seq, record.sessionOrder)) return undefined
-    if (!candidates.isGenuineLeave(leave, topicKey, peer)) return undefined
+    // Those of newer sessions have lower seqs: the last one says how high a record has to be.
+    const leave = departures.leaves(topicKey, peer).findLast((known) => {
+      return withholds(known, self, record.seq, record.sessionOrder) && candidates.isGenuineLeave(known, topicKey, peer)
+    })
+    if (leave === undefined) return undefined
     const what = `a LEAVE with seq ${leave.seq} is known from another server; sign a higher seq`
     return new MeshError(ErrorReason.RECORD_STALE, what, { value: leave.seq })
   }

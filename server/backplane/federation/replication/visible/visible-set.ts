@@ -76,16 +76,16 @@ export class VisibleSet {
     if (table.live) this.#settle(first === NONE ? at : first, at, LOST)
   }
 
-  /** Takes a row out of its table. */
+  /** Takes a row out of its table. What its peer signed holds for all homes, also when this one's rows are not shown. */
   remove(slot: number, going: Going): void {
     const { store } = this.#options
     const table = store.tableOf(slot)
     if (table.live) {
       store.mark(slot, ROW_WITHHELD)
       this.#withholdFormer(slot, table)
-      if (going.leave !== undefined) this.#bury(slot, going.leave)
-      this.#settle(store.firstOf(slot), slot, going)
     }
+    if (going.leave !== undefined) this.#bury(slot, going.leave)
+    if (table.live || going.leave !== undefined) this.#settle(store.firstOf(slot), slot, going)
     store.remove(slot)
   }
 
