@@ -6,6 +6,7 @@ import type { TopicChange } from '../../../server/directory/directory.ts'
 import { DetourCheck } from './detour-check.ts'
 import { GhostBound } from './ghost-bound.ts'
 import { LeaseWatch } from './lease-watch.ts'
+import { LeaveCheck } from './leave-check.ts'
 import { MessageCheck } from './message-check.ts'
 import type { RowFact } from './origin-history.ts'
 import { ReplicaCheck } from './replica-check.ts'
@@ -14,6 +15,13 @@ import type { SimProcess, Step } from './sim-process.ts'
 import type { SimServer } from './sim-server.ts'
 import { VisibleSet } from './visible-set.ts'
 import type { World } from './world.ts'
+
+/** What is asserted at each process for itself. */
+interface ProcessChecks {
+  readonly replicas: ReplicaCheck
+  readonly visible: VisibleSet
+  readonly leaves: LeaveCheck
+}
 
 /**
  * What federation promises (docs/federation.md), as assertions on the real machines after every step:
@@ -29,12 +37,12 @@ import type { World } from './world.ts'
  *  I8  the log, the attempts and the queues are bounded, so is what happens at one time, and who keeps to it is not refused
  *  I9  nobody gets a message twice at one server, and an attempt makes one hop, or two through a third server
  *  I10 every send resolves by its TTL, or by the time of two receipts, whichever is sooner
+ *  I11 a LEAVE that came in a log takes along what other homes have of that peer, up to its session and its seq
  */
 export class Invariants {
   readonly messages: MessageCheck
   readonly #world: World
-  readonly #replicas = new WeakMap<SimProcess, ReplicaCheck>()
-  readonly #visible = new WeakMap<SimProcess, VisibleSet>()
+  readonly #checks = new WeakMap<SimProcess, ProcessChecks>()
   readonly #leases: LeaseWatch
   readonly #ghosts: GhostBound
   readonly #detours: DetourCheck
@@ -62,25 +70,32 @@ export class Invariants {
   check(step: Step): void {
     const { process } = step
     this.#leases.check(step)
-    this.#replicaOf(process).check(step)
-    this.#visibleOf(process).check()
+    const { replicas, visible, leaves } = this.#checksOf(process)
+    replicas.check(step)
+    visible.check()
+    leaves.check(step)
     this.#detours.check(process)
     this.#checkBounds(process)
   }
 
   onDelivered(from: number, to: number, frames: readonly Frame[]): void {
     const process = this.#world.servers[to]?.process
-    if (process !== undefined) this.#leases.onDelivered(process, from, frames)
+    if (process === undefined) return
+    this.#leases.onDelivered(process, from, frames)
+    this.#checksOf(process).leaves.onDelivered(from, frames)
   }
 
   /** A server does not get all rows of another one, and cannot know before it is told of a digest. */
   onRowsLost(from: number, to: number): void {
     const process = this.#world.servers[to]?.process
-    if (process !== undefined) this.#replicaOf(process).onRowsLost(from)
+    if (process === undefined) return
+    const { replicas, leaves } = this.#checksOf(process)
+    replicas.onRowsLost(from)
+    leaves.onRowsLost(from)
   }
 
   onChange(process: SimProcess, change: TopicChange): void {
-    this.#visibleOf(process).onChange(change)
+    this.#checksOf(process).visible.onChange(change)
     if (change.kind !== 'left') return
     const client = this.#world.clientOf(change.peer)
     if (change.reason === DepartureReason.SERVER_LOST) {
@@ -115,7 +130,7 @@ export class Invariants {
   }
 
   onOwnChange(process: SimProcess, topicKey: ByteKey): void {
-    this.#visibleOf(process).onOwnChange(topicKey)
+    this.#checksOf(process).visible.onOwnChange(topicKey)
   }
 
   /** Nobody may say from now on that this client left. */
@@ -139,8 +154,9 @@ export class Invariants {
     }
     return this.#world.servers.flatMap(({ process }) => {
       if (process?.state !== 'running') return []
-      const tables = records ? this.#replicaOf(process).differences() : []
-      return [...this.#visibleOf(process).differencesFrom(expected, records), ...tables]
+      const { replicas, visible } = this.#checksOf(process)
+      const tables = records ? replicas.differences() : []
+      return [...visible.differencesFrom(expected, records), ...tables]
     })
   }
 
@@ -161,22 +177,16 @@ export class Invariants {
     if (attempts > mostAttempts) this.#broken('I8', process, `${attempts} attempts are on their way`)
   }
 
-  #replicaOf(process: SimProcess): ReplicaCheck {
-    let check = this.#replicas.get(process)
-    if (check === undefined) {
-      check = new ReplicaCheck(this.#world, process)
-      this.#replicas.set(process, check)
+  #checksOf(process: SimProcess): ProcessChecks {
+    const known = this.#checks.get(process)
+    if (known !== undefined) return known
+    const checks = {
+      replicas: new ReplicaCheck(this.#world, process),
+      visible: new VisibleSet(this.#world, process),
+      leaves: new LeaveCheck(this.#world, process),
     }
-    return check
-  }
-
-  #visibleOf(process: SimProcess): VisibleSet {
-    let set = this.#visible.get(process)
-    if (set === undefined) {
-      set = new VisibleSet(this.#world, process)
-      this.#visible.set(process, set)
-    }
-    return set
+    this.#checks.set(process, checks)
+    return checks
   }
 
   #broken(name: string, process: SimProcess, what: string): void {

@@ -1,3 +1,5 @@
+import { fromBinary } from '@bufbuild/protobuf'
+import { MembershipRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
 import type { MemoryDirectory } from '../../../server/directory/memory-directory.ts'
@@ -19,6 +21,16 @@ export interface EndedRow extends RowFact {
   readonly seq: bigint
 }
 
+/** A LEAVE that a peer signed, as an entry of the log. */
+export interface SignedLeave {
+  readonly seq: bigint
+  readonly topicKey: ByteKey
+  readonly peer: ByteKey
+  /** Of the session that it was signed in. */
+  readonly order: bigint
+  readonly recordSeq: bigint
+}
+
 /** Later than every entry: for rows that ended with their process. */
 const NEVER_TOLD = 2n ** 64n
 
@@ -36,6 +48,7 @@ interface EpochHistory {
   /** Which start of the server wrote it. */
   readonly boot: number
   readonly published: Map<bigint, Published>
+  readonly leaves: SignedLeave[]
   head: bigint
 }
 
@@ -113,6 +126,10 @@ export class OriginHistory {
       history.head += 1n
       const gone = this.#apply(change)
       if (gone !== undefined) ended.push({ ...gone, epoch: written, seq: history.head })
+      if (change.kind === 'left' && change.record !== undefined) {
+        const { seq: recordSeq, sessionOrder: order } = fromBinary(MembershipRecordSchema, change.record.record)
+        history.leaves.push({ seq: history.head, topicKey: change.topicKey, peer: change.peer, order, recordSeq })
+      }
       history.published.set(history.head, { table: this.#table, digest: undefined })
     }
     const history = this.#historyOf(boot, epoch)
@@ -150,6 +167,11 @@ export class OriginHistory {
     return this.#epochs.get(epoch)?.published.get(seq)
   }
 
+  /** The LEAVEs among the entries after one seq, up to another. */
+  leavesBetween(epoch: bigint, after: bigint, upTo: bigint): readonly SignedLeave[] {
+    return this.#epochs.get(epoch)?.leaves.filter(({ seq }) => seq > after && seq <= upTo) ?? []
+  }
+
   /** The process is gone: every row ended. */
   end(): EndedRow[] {
     const ended = [...this.#table.values()].map((row) => ({ ...row, epoch: this.#epoch, seq: NEVER_TOLD }))
@@ -164,7 +186,8 @@ export class OriginHistory {
     if (known !== undefined) return known
     const former = this.#epochs.get(this.#epoch)
     const head = former?.boot === boot ? former.head : 0n
-    const history = { boot, published: new Map([[head, { table: this.#table, digest: undefined }]]), head }
+    const first: Published = { table: this.#table, digest: undefined }
+    const history = { boot, published: new Map([[head, first]]), leaves: [], head }
     this.#epochs.set(epoch, history)
     this.#epoch = epoch
     return history

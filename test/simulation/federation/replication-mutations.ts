@@ -217,6 +217,20 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
     within: 20,
   },
   {
+    name: 'a LEAVE says nothing to other homes',
+    file: 'server/backplane/federation/replication/visible/departures.ts',
+    from: 'return leave.home !== home && seq <= leave.seq && sessionOrder <= leave.sessionOrder',
+    to: 'return false',
+    within: 20,
+  },
+  {
+    name: 'a LEAVE gives way to one of an older session',
+    file: 'server/backplane/federation/replication/visible/departures.ts',
+    from: 'return leave.seq >= other.seq && leave.sessionOrder >= other.sessionOrder',
+    to: 'return leave.seq >= other.seq',
+    within: 50,
+  },
+  {
     name: 'revisions do not rise when somebody joins',
     file: 'server/backplane/federation/replication/visible/visible-set.ts',
     from: `    this.#revision += 1

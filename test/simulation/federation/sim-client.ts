@@ -33,6 +33,8 @@ export class SimClient implements SessionListener {
   readonly #seqs = new Map<number, bigint>()
   /** seqs of LEAVE records, by topic. */
   readonly #leaves = new Map<ByteKey, bigint[]>()
+  /** seq of the newest JOIN record, by topic and session. */
+  readonly #joins = new Map<string, bigint>()
   #order: bigint
   #sent = 0
   /** Set while its process lives. */
@@ -76,6 +78,7 @@ export class SimClient implements SessionListener {
     if (at.process.state !== 'running' || at.session.end !== undefined) return
     const record = this.#record(at, topic, MembershipKind.JOIN)
     const topicKey = this.#world.topicKeys[topic] as ByteKey
+    this.#joins.set(topicKey + at.session.key, record.record.seq)
     at.process.run(() => {
       try {
         at.joined(topicKey, at.process.domain.memberships.join(at.session, record, 0))
@@ -178,6 +181,11 @@ export class SimClient implements SessionListener {
   /** Whether it left the topic with a record newer than this one. */
   hasLeft(topicKey: ByteKey, recordSeq: bigint): boolean {
     return (this.#leaves.get(topicKey) ?? []).some((seq) => seq > recordSeq)
+  }
+
+  /** Whether it joined the topic, in a session, with a record newer than this one. */
+  joinedAfter(topicKey: ByteKey, session: ByteKey, recordSeq: bigint): boolean {
+    return (this.#joins.get(topicKey + session) ?? 0n) > recordSeq
   }
 
   /** Gives a session up without telling anybody. */
