@@ -13,6 +13,7 @@ import { ReplicaCheck } from './replica-check.ts'
 import type { SimClient } from './sim-client.ts'
 import type { SimProcess, Step } from './sim-process.ts'
 import type { SimServer } from './sim-server.ts'
+import { SpokenLease } from './spoken-lease.ts'
 import { VisibleSet } from './visible-set.ts'
 import type { World } from './world.ts'
 
@@ -21,6 +22,7 @@ interface ProcessChecks {
   readonly replicas: ReplicaCheck
   readonly visible: VisibleSet
   readonly leaves: LeaveCheck
+  readonly spoken: SpokenLease
 }
 
 /**
@@ -29,8 +31,8 @@ interface ProcessChecks {
  *  I1  every (origin, epoch, seq) held was published by that origin, and every state that counts was made by it
  *  I2  a replica's table at seq s equals the origin's at s, but for what was lost on the way and no state told of yet
  *  I3  (epoch, seq) of an origin never goes back at a replica
- *  I4  no visible row outlives its deletion by more than the ghost bound, none goes before its lease, and none while a third
- *      server reaches its origin
+ *  I4  no visible row outlives its deletion by more than the ghost bound, or a lease in which no state spoke for it; none goes
+ *      before its lease, and none while a third server reaches its origin
  *  I5  after faults stop, every view and every replica equals what the live origins have
  *  I6  JOINED and LEFT alternate per key, revisions rise, and the changes fold to the view, at servers and at clients
  *  I7  DELIVERED implies that the message got to a session of its recipient
@@ -70,10 +72,11 @@ export class Invariants {
   check(step: Step): void {
     const { process } = step
     this.#leases.check(step)
-    const { replicas, visible, leaves } = this.#checksOf(process)
+    const { replicas, visible, leaves, spoken } = this.#checksOf(process)
     replicas.check(step)
     visible.check()
     leaves.check(step)
+    spoken.check(step)
     this.#detours.check(process)
     this.#checkBounds(process)
   }
@@ -82,7 +85,9 @@ export class Invariants {
     const process = this.#world.servers[to]?.process
     if (process === undefined) return
     this.#leases.onDelivered(process, from, frames)
-    this.#checksOf(process).leaves.onDelivered(from, frames)
+    const { leaves, spoken } = this.#checksOf(process)
+    leaves.onDelivered(from, frames)
+    spoken.onDelivered(from, frames)
   }
 
   /** A server does not get all rows of another one, and cannot know before it is told of a digest. */
@@ -92,6 +97,12 @@ export class Invariants {
     const { replicas, leaves } = this.#checksOf(process)
     replicas.onRowsLost(from)
     leaves.onRowsLost(from)
+  }
+
+  /** A server is told of rows of another one that do not come. */
+  onRowsHeld(from: number, to: number): void {
+    const process = this.#world.servers[to]?.process
+    if (process !== undefined) this.#leases.onRowsHeld(process, from)
   }
 
   onChange(process: SimProcess, change: TopicChange): void {
@@ -184,6 +195,7 @@ export class Invariants {
       replicas: new ReplicaCheck(this.#world, process),
       visible: new VisibleSet(this.#world, process),
       leaves: new LeaveCheck(this.#world, process),
+      spoken: new SpokenLease(this.#world, process),
     }
     this.#checks.set(process, checks)
     return checks

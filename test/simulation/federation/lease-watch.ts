@@ -6,9 +6,10 @@ import {
   OriginStateSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import type { OriginStatus } from '../../../server/ops/federation-status.ts'
-import type { SimProcess, Step, Stop } from './sim-process.ts'
+import type { SimProcess, Step } from './sim-process.ts'
 import type { SimServer } from './sim-server.ts'
 import { standInVerify } from './stand-in-keys.ts'
+import { CLOCK_ERROR, isNoticed, latestLeaseEndMs, ROUNDING_MS, stopsAfter } from './stops.ts'
 import type { World } from './world.ts'
 
 /** What one process was told of one origin, by states that counted. */
@@ -20,6 +21,8 @@ interface Told {
   /** By epoch: when a state counted last that the rows were up to, before it and after it. */
   readonly currentMs: Map<bigint, number>
   isCurrent: boolean
+  /** Whether rows were held back. */
+  wasHeld: boolean
   /** Whether a state that the origin made was read since one counted. */
   hasGenuine: boolean
   /** Epoch and head of the states that were passed on: they may count later, when the rows that they tell of have come. */
@@ -29,18 +32,8 @@ interface Told {
 /** Tables of former epochs that a server shows beside the newest one; with more of them the oldest goes early. */
 const MAX_FORMER_EPOCHS = 2
 
-/** Stops in state intervals: from half of one on they can be noticed by what was due, from one more on they must be. */
-const MAY_BE_NOTICED = 0.49
-const IS_NOTICED = 1.6
-
 /** Rounding: what comes less than this after something else comes with it. */
 const SAME_MS = 0.01
-
-/** Sums of times in doubles are off by less than this. */
-const ROUNDING_MS = 1e-6
-
-/** Clocks of servers are off by up to one part in a thousand. */
-const CLOCK_ERROR = 0.0011
 
 /**
  * The leases by which rows live, as they should be: from the states that servers were told, one origin and one process at a
@@ -67,6 +60,10 @@ export class LeaseWatch {
     }
   }
 
+  onRowsHeld(process: SimProcess, origin: number): void {
+    this.#toldBy(process, origin).wasHeld = true
+  }
+
   /** I1: nobody is told anything of an origin but by that origin. */
   check({ process, origins }: Step): void {
     for (const origin of origins) {
@@ -80,25 +77,20 @@ export class LeaseWatch {
    * that entry, or of another epoch. When no state did, for a lease after the last one.
    */
   shownUntilMs(process: SimProcess, origin: number, epoch: bigint, seq: bigint): number {
-    if (!this.#isStrict) return Number.POSITIVE_INFINITY
-    const { positions, lastMs } = this.#toldBy(process, origin)
-    const news = positions.find((told) => told.epoch > epoch || (told.epoch === epoch && told.head >= seq))
-    const fromMs = news?.ms ?? lastMs
-    const { federationLeaseMs, federationPauseGraceMs } = process.limits
-    // One that may have gone unnoticed leaves the grace to the next.
-    const stops = stopsAfter(process, fromMs, MAY_BE_NOTICED)
-    const first = stops.findIndex((stop) => isLonger(stop, process, IS_NOTICED))
-    const resumedMs = stops.at(first)?.untilMs ?? Number.NEGATIVE_INFINITY
-    return Math.max(fromMs + federationLeaseMs, resumedMs + federationPauseGraceMs) + CLOCK_ERROR * federationLeaseMs
+    const told = this.#toldBy(process, origin)
+    if (!this.#isStrict(told)) return Number.POSITIVE_INFINITY
+    const { positions, lastMs } = told
+    const news = positions.find((one) => one.epoch > epoch || (one.epoch === epoch && one.head >= seq))
+    return latestLeaseEndMs(process, news?.ms ?? lastMs)
   }
 
   /** I4, the other way round: nobody is said to be lost whose home was heard within a lease, or a grace after a stop. */
   lostTooEarly(process: SimProcess, home: SimProcess): string | undefined {
-    if (!this.#isStrict) return undefined
-    const { currentMs } = this.#toldBy(process, home.index)
+    const told = this.#toldBy(process, home.index)
+    if (!this.#isStrict(told)) return undefined
     const server = this.#world.servers[home.index] as SimServer
     if (server.history.epochsAfter(home.boot) > MAX_FORMER_EPOCHS) return undefined
-    const epochs = [...currentMs].filter(([epoch]) => server.history.bootOf(epoch) === home.boot)
+    const epochs = [...told.currentMs].filter(([epoch]) => server.history.bootOf(epoch) === home.boot)
     const heardMs = Math.max(...epochs.map(([, ms]) => ms))
     if (heardMs === Number.NEGATIVE_INFINITY) return undefined
     const nowMs = this.#world.clock.monotonicMs()
@@ -107,19 +99,19 @@ export class LeaseWatch {
       return `${Math.round(nowMs - heardMs)} ms after its server was heard`
     }
     // The first that may have been noticed used up the grace, even one that was noticed just after the origin was heard.
-    const [stop] = stopsAfter(process, heardMs - SAME_MS, MAY_BE_NOTICED)
-    if (stop === undefined || !isLonger(stop, process, IS_NOTICED)) return undefined
+    const [stop] = stopsAfter(process, heardMs - SAME_MS)
+    if (stop === undefined || !isNoticed(stop, process)) return undefined
     const isEarly = nowMs < stop.untilMs + federationPauseGraceMs * (1 - CLOCK_ERROR)
     return isEarly ? `${Math.round(nowMs - stop.untilMs)} ms after this server was stopped` : undefined
   }
 
   /**
-   * Where frames get lost, a server may be behind and hear so many times while what it misses comes, and each time its rows are
+   * Where frames get lost, or are held back, a server may be behind and hear so many times while what it misses comes, and each time its rows are
    * good for a lease more. No line does that; the ghost bound over all holds all the same.
    */
-  get #isStrict(): boolean {
+  #isStrict({ wasHeld }: Told): boolean {
     const { tamperRate, lostRowRate } = this.#world.settings
-    return tamperRate === 0 && lostRowRate === 0
+    return tamperRate === 0 && lostRowRate === 0 && !wasHeld
   }
 
   /** Takes down that a state counted: now, or before there were rows. */
@@ -157,17 +149,10 @@ function nothing(): Told {
     positions: [],
     currentMs: new Map(),
     isCurrent: false,
+    wasHeld: false,
     hasGenuine: false,
     passedOn: new Set(),
   }
-}
-
-function stopsAfter(process: SimProcess, sinceMs: number, stateIntervals: number): readonly Stop[] {
-  return process.stops.filter((stop) => stop.untilMs > sinceMs && isLonger(stop, process, stateIntervals))
-}
-
-function isLonger({ fromMs, untilMs }: Stop, { limits }: SimProcess, stateIntervals: number): boolean {
-  return untilMs - fromMs > stateIntervals * limits.federationStateMs
 }
 
 /** Whether the origin made this state: it comes from there, or has its signature. */

@@ -162,6 +162,27 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
     within: 50,
   },
   {
+    name: 'a state prolongs the lease of rows that it does not speak for',
+    file: 'server/backplane/federation/replication/replica/replica.ts',
+    from: 'const speaksForRows = !isStalled && isRight',
+    to: 'const speaksForRows = isRight',
+    within: 50,
+  },
+  {
+    name: 'a state prolongs the lease of rows that are not those it tells of',
+    file: 'server/backplane/federation/replication/replica/replica.ts',
+    from: 'const speaksForRows = !isStalled && isRight',
+    to: 'const speaksForRows = !isStalled',
+    within: 50,
+  },
+  {
+    name: 'who is told of rows that do not come does not ask for them',
+    file: 'server/backplane/federation/replication/replica/replica.ts',
+    from: 'if (isStalled && this.#isBehind) this.#pull()',
+    to: '',
+    within: 50,
+  },
+  {
     name: 'the digest of a table is not compared',
     file: 'server/backplane/federation/replication/replica/replica.ts',
     from: 'if (expected.rowCount === BigInt(table.rows) && equalBytes(expected.digest, table.digest.bytes())) {',

@@ -1,4 +1,4 @@
-import type { Random } from '@mesh/core'
+import { type Random, seededRandom } from '@mesh/core'
 import { resolveLimits, type ServerLimits } from '../../../server/limits/server-limits.ts'
 import type { NetworkSettings } from './sim-network.ts'
 import type { Lie } from './tampering.ts'
@@ -31,6 +31,8 @@ export interface Settings {
   readonly tamperRate: number
   /** Share of frames whose rows are not all there. */
   readonly lostRowRate: number
+  /** How often the rows of one server stop on their way to another one while its states go on. */
+  readonly holdsPerMinute: number
   /** What servers lie about. */
   readonly lie: Lie | undefined
   /** How long clients act and faults happen. */
@@ -76,11 +78,17 @@ export function drawSettings(seed: number, random: Random): Settings {
     faults: drawFaults(draw),
     tamperRate: draw.chance(0.25) ? draw.of([0.01, 0.1]) : 0,
     lostRowRate: draw.chance(0.06) ? draw.of([0.03, 0.2]) : 0,
+    holdsPerMinute: drawHolds(new Draw(seededRandom(~seed))),
     lie: serverCount > 2 && draw.chance(0.15) ? draw.of<Lie>(['rows', 'passedRows', 'passedState']) : undefined,
     durationMs: draw.between(5_000, 28_000),
     actionMs: draw.of([500, 1_500, 4_000]),
     messageShare: draw.of([0.2, 0.5, 0.8]),
   }
+}
+
+/** From a source of its own. */
+function drawHolds(draw: Draw): number {
+  return draw.chance(0.2) ? draw.of([3, 10]) : 0
 }
 
 /** One fault that happens again and again, several at once, or none. */

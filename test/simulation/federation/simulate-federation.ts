@@ -83,6 +83,7 @@ class Run {
     await world.clock.runUntil(600)
     for (const client of world.clients) liveAs(world, client)
     startFaults(world, world.newRandom())
+    world.heldRows.start()
     await this.#until(world.settings.durationMs)
     this.#endFaults()
     const convergedMs = await this.#converge()

@@ -4,13 +4,13 @@ import type { World } from './world.ts'
 
 /** What the seed drew before anything happened: without it, times in the trace say little. */
 function settingsOf({ settings }: World): string[] {
-  const { limits, network, faults, tamperRate, lostRowRate, lie } = settings
+  const { limits, network, faults, tamperRate, lostRowRate, holdsPerMinute, lie } = settings
   const perMinute = Object.entries(faults).filter(([, rate]) => rate > 0)
   return [
     `lease ${limits.federationLeaseMs} ms, state every ${limits.federationStateMs} ms, grace ${limits.federationPauseGraceMs} ms, rows kept hidden ${limits.federationHiddenMs} ms, receipt within ${limits.federationReceiptMs} ms`,
     `log of ${limits.federationLogRows} entries, pages of ${limits.federationPageRows} rows, credit of ${limits.federationCreditFrames} frames, sessions without stream ${limits.leaseMs} ms`,
     `line: ${network.delayMs} to ${network.delayMs + network.jitterMs} ms, ${network.frameMs} ms a frame, ${network.windowFrames} frames on their way, dead after ${network.deadAfterMs.join(' and ')} ms`,
-    `faults a minute: ${perMinute.map(([name, rate]) => `${name} ${rate}`).join(', ') || 'none'}; frames moved ${tamperRate}, with a row lost ${lostRowRate}, lies about ${lie ?? 'nothing'}`,
+    `faults a minute: ${perMinute.map(([name, rate]) => `${name} ${rate}`).join(', ') || 'none'}; frames moved ${tamperRate}, with a row lost ${lostRowRate}, rows held back ${holdsPerMinute} times a minute, lies about ${lie ?? 'nothing'}`,
   ]
 }
 

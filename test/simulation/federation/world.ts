@@ -3,6 +3,7 @@ import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
 import type { EnvelopeOutcome } from '../../../server/router/outcome.ts'
 import { SimClock } from '../sim-clock.ts'
+import { HeldRows } from './held-rows.ts'
 import { Invariants } from './invariants.ts'
 import { Messages, type SentMessage } from './messages.ts'
 import { rowKey } from './origin-history.ts'
@@ -30,6 +31,7 @@ export type Ordeal =
   | 'passedStates'
   | 'epochBumps'
   | 'lostRows'
+  | 'heldRows'
   | 'lies'
 
 /** Servers, clients and the network between them, on one clock, from one seed. */
@@ -44,6 +46,7 @@ export class World {
   readonly topicKeys: readonly ByteKey[]
   /** Every membership there can be, by `rowKey`. */
   readonly rowKeys: readonly string[]
+  readonly heldRows: HeldRows
   readonly messages = new Messages()
   readonly violations: string[] = []
   readonly ordeals: Record<Ordeal, number> = {
@@ -56,6 +59,7 @@ export class World {
     passedStates: 0,
     epochBumps: 0,
     lostRows: 0,
+    heldRows: 0,
     lies: 0,
   }
   readonly log: Trace
@@ -83,6 +87,7 @@ export class World {
     this.topicKeys = this.topics.map(byteKey)
     this.serverKeys = range(serverCount).map((index) => standInPublicKey(index, 0x50))
     this.invariants = new Invariants(this)
+    this.heldRows = new HeldRows(this, seededRandom(~seed))
     const tap = tapOf(this)
     this.network = new SimNetwork({
       clock: this.clock,
@@ -119,8 +124,8 @@ export class World {
 
   /** Whether servers do what they must not, or frames do not arrive as they were sent. */
   get isTampered(): boolean {
-    const { tamperRate, lostRowRate, lie } = this.settings
-    return tamperRate > 0 || lostRowRate > 0 || lie !== undefined
+    const { tamperRate, lostRowRate, holdsPerMinute, lie } = this.settings
+    return tamperRate > 0 || lostRowRate > 0 || holdsPerMinute > 0 || lie !== undefined
   }
 
   /** The membership that a `rowKey` names. */
