@@ -18,8 +18,8 @@ interface Hold {
 /** Says nothing, and costs a credit as rows do. */
 const NOTHING = create(FrameSchema, { frame: { case: 'interest', value: { all: true } } })
 
-/** Of a lease: the longest time for which rows are held back. */
-const MOST_LEASES = 4
+/** Leases for which rows are held back, at least and at most. */
+const LEASES = [0.5, 4] as const
 
 /**
  * Rows that stop while states go on, as when the log of a server stands still and its heart beats. Now and then all rows that
@@ -61,8 +61,9 @@ export class HeldRows {
     const from = Math.floor(this.#random.uniform() * servers.length)
     const to = (from + 1 + Math.floor(this.#random.uniform() * (servers.length - 1))) % servers.length
     if (this.#holds.some((hold) => hold.from === from && hold.to === to)) return
-    const forMs = this.#random.uniform() * MOST_LEASES * settings.limits.federationLeaseMs
-    const isWrong = this.#random.uniform() < 0.3
+    const leases = LEASES[0] + this.#random.uniform() * (LEASES[1] - LEASES[0])
+    const forMs = leases * settings.limits.federationLeaseMs
+    const isWrong = this.#random.uniform() < 0.5
     this.#world.trace(`rows of server ${from} for server ${to} are held back for ${Math.round(forMs)} ms`)
     this.#world.count('heldRows')
     this.#holds.push({ from, to, untilMs: clock.monotonicMs() + forMs, stream: undefined, isWrong })

@@ -3,6 +3,7 @@ import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
 import type { TopicChange } from '../../../server/directory/directory.ts'
+import { CatchUpCheck } from './catch-up-check.ts'
 import { DetourCheck } from './detour-check.ts'
 import { GhostBound } from './ghost-bound.ts'
 import { LeaseWatch } from './lease-watch.ts'
@@ -23,6 +24,7 @@ interface ProcessChecks {
   readonly visible: VisibleSet
   readonly leaves: LeaveCheck
   readonly spoken: SpokenLease
+  readonly catchUp: CatchUpCheck
 }
 
 /**
@@ -40,6 +42,7 @@ interface ProcessChecks {
  *  I9  nobody gets a message twice at one server, and an attempt makes one hop, or two through a third server
  *  I10 every send resolves by its TTL, or by the time of two receipts, whichever is sooner
  *  I11 a LEAVE that came in a log takes along what other homes have of that peer, up to its session and its seq
+ *  I12 a server waits for rows only while one that it hears has some that it lacks, and only then delivers for who is no member
  */
 export class Invariants {
   readonly messages: MessageCheck
@@ -72,11 +75,12 @@ export class Invariants {
   check(step: Step): void {
     const { process } = step
     this.#leases.check(step)
-    const { replicas, visible, leaves, spoken } = this.#checksOf(process)
+    const { replicas, visible, leaves, spoken, catchUp } = this.#checksOf(process)
     replicas.check(step)
     visible.check()
     leaves.check(step)
     spoken.check(step)
+    catchUp.check()
     this.#detours.check(process)
     this.#checkBounds(process)
   }
@@ -85,18 +89,20 @@ export class Invariants {
     const process = this.#world.servers[to]?.process
     if (process === undefined) return
     this.#leases.onDelivered(process, from, frames)
-    const { leaves, spoken } = this.#checksOf(process)
+    const { leaves, spoken, catchUp } = this.#checksOf(process)
     leaves.onDelivered(from, frames)
     spoken.onDelivered(from, frames)
+    catchUp.onDelivered(from, frames)
   }
 
   /** A server does not get all rows of another one, and cannot know before it is told of a digest. */
   onRowsLost(from: number, to: number): void {
     const process = this.#world.servers[to]?.process
     if (process === undefined) return
-    const { replicas, leaves } = this.#checksOf(process)
+    const { replicas, leaves, catchUp } = this.#checksOf(process)
     replicas.onRowsLost(from)
     leaves.onRowsLost(from)
+    catchUp.onRowsLost(from)
   }
 
   /** A server is told of rows of another one that do not come. */
@@ -138,6 +144,11 @@ export class Invariants {
     const startsTooOften = isOfStarts || (limit === 'federation_snapshots_per_second' && this.#hasCrashLoop)
     if (!this.#world.isTampered && !startsTooOften)
       this.#broken('I8', process, `refuses a server that keeps the rules: ${why}`)
+  }
+
+  /** A client got a message of somebody who is no member. */
+  onStranger(process: SimProcess, id: ByteKey): void {
+    this.#checksOf(process).catchUp.onStranger(id)
   }
 
   onOwnChange(process: SimProcess, topicKey: ByteKey): void {
@@ -196,6 +207,7 @@ export class Invariants {
       visible: new VisibleSet(this.#world, process),
       leaves: new LeaveCheck(this.#world, process),
       spoken: new SpokenLease(this.#world, process),
+      catchUp: new CatchUpCheck(this.#world, process),
     }
     this.#checks.set(process, checks)
     return checks

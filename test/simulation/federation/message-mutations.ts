@@ -57,6 +57,13 @@ export const MESSAGE_MUTATIONS: readonly SourceMutation[] = [
     within: 20,
   },
   {
+    name: 'a message of somebody who is no member is taken on the word of any server',
+    file: 'server/router/router.ts',
+    from: 'if (!isKnown && !backplane.isCatchingUp) return notMember()',
+    to: '',
+    within: 20,
+  },
+  {
     name: 'an attempt without an answer is waited for without end',
     file: 'server/backplane/federation/routing/journey.ts',
     from: 'this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(trial))',

@@ -47,18 +47,20 @@ export class ReplicaCheck {
     this.#lossy.add(origin)
   }
 
-  /** I5: replicas that are not as their origins are now. */
+  /** I5: replicas that are not as their origins are now, or are not known to be. */
   differences(): string[] {
-    const held = new Map(this.#process.backplane.origins().map((origin) => [origin.key[0], origin]))
-    return this.#world.servers.flatMap(({ index, process }) => {
+    const { backplane, index: self } = this.#process
+    const held = new Map(backplane.origins().map((origin) => [origin.key[0], origin]))
+    const others = this.#world.servers.flatMap(({ index, process }) => {
       const [own] = process?.state === 'running' ? process.backplane.origins() : []
       const replica = held.get(index)
-      if (own === undefined || index === this.#process.index) return []
+      if (own === undefined || index === self) return []
       const isAtHead = replica?.epoch === own.epoch && replica.seq === own.head
       if (isAtHead && replica.rows === own.rows && equalBytes(replica.digest, own.digest)) return []
       const where = replica === undefined ? 'nothing' : `another table, at ${shortEpoch(replica.epoch)}/${replica.seq},`
-      return [`server ${this.#process.index} holds ${where} of server ${index} at ${shortEpoch(own.epoch)}/${own.head}`]
+      return [`server ${self} holds ${where} of server ${index} at ${shortEpoch(own.epoch)}/${own.head}`]
     })
+    return backplane.isCatchingUp ? [...others, `server ${self} waits for rows`] : others
   }
 
   check({ origins }: Step): void {

@@ -173,7 +173,7 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
     file: 'server/backplane/federation/replication/replica/replica.ts',
     from: 'const speaksForRows = !isStalled && isRight',
     to: 'const speaksForRows = !isStalled',
-    within: 50,
+    within: 200,
   },
   {
     name: 'who is told of rows that do not come does not ask for them',
@@ -199,6 +199,13 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
     if (epoch > this.#epoch) {`,
     to: '    if (epoch !== this.#epoch) {',
     within: 50,
+  },
+  {
+    name: 'a server waits for rows of one that it does not hear',
+    file: 'server/backplane/federation/replication/replication.ts',
+    from: 'isIncomplete && (this.#outboxes.has(origin) || this.#relays.viaOf(origin) !== undefined),',
+    to: 'isIncomplete,',
+    within: 20,
   },
   {
     name: 'rows of another origin are taken from whoever sends them',

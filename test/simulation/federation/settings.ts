@@ -1,4 +1,4 @@
-import { type Random, seededRandom } from '@mesh/core'
+import type { Random } from '@mesh/core'
 import { resolveLimits, type ServerLimits } from '../../../server/limits/server-limits.ts'
 import type { NetworkSettings } from './sim-network.ts'
 import type { Lie } from './tampering.ts'
@@ -33,6 +33,8 @@ export interface Settings {
   readonly lostRowRate: number
   /** How often the rows of one server stop on their way to another one while its states go on. */
   readonly holdsPerMinute: number
+  /** Share of frames of envelopes with one more of somebody who is no member. */
+  readonly strangerRate: number
   /** What servers lie about. */
   readonly lie: Lie | undefined
   /** How long clients act and faults happen. */
@@ -58,8 +60,10 @@ const NO_FAULTS: FaultRates = {
   wallStep: 0,
 }
 
-export function drawSettings(seed: number, random: Random): Settings {
+/** `later`: for what there was not at first, so that it does not change what a seed draws for the rest. */
+export function drawSettings(seed: number, random: Random, later: Random): Settings {
   const draw = new Draw(random)
+  const drawLater = new Draw(later)
   const serverCount = draw.of([2, 3, 3, 3, 4, 5])
   return {
     serverCount,
@@ -78,17 +82,13 @@ export function drawSettings(seed: number, random: Random): Settings {
     faults: drawFaults(draw),
     tamperRate: draw.chance(0.25) ? draw.of([0.01, 0.1]) : 0,
     lostRowRate: draw.chance(0.06) ? draw.of([0.03, 0.2]) : 0,
-    holdsPerMinute: drawHolds(new Draw(seededRandom(~seed))),
+    holdsPerMinute: drawLater.chance(0.2) ? drawLater.of([3, 10]) : 0,
+    strangerRate: drawLater.chance(0.3) ? 0.3 : 0,
     lie: serverCount > 2 && draw.chance(0.15) ? draw.of<Lie>(['rows', 'passedRows', 'passedState']) : undefined,
     durationMs: draw.between(5_000, 28_000),
     actionMs: draw.of([500, 1_500, 4_000]),
     messageShare: draw.of([0.2, 0.5, 0.8]),
   }
-}
-
-/** From a source of its own. */
-function drawHolds(draw: Draw): number {
-  return draw.chance(0.2) ? draw.of([3, 10]) : 0
 }
 
 /** One fault that happens again and again, several at once, or none. */

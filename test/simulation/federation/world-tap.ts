@@ -12,7 +12,7 @@ export function tapOf(world: World): FrameTap {
     if (world.log.wanted) world.trace(`${from} → ${to}  ${frames.map(describeFrame).join(' · ')}`)
     count(world, writing)
     world.invariants.messages.onFrames(writing)
-    const travelling = world.heldRows.frames(writing, tamper(writing))
+    const travelling = world.strangers.frames(world.heldRows.frames(writing, tamper(writing)))
     if (world.log.wanted && travelling.some((frame, i) => frame !== frames[i])) {
       world.trace(`${from} → ${to}  changed on the way: ${travelling.map(describeFrame).join(' · ')}`)
     }

@@ -14,6 +14,7 @@ import type { SimProcess, Step } from './sim-process.ts'
 import { SimServer } from './sim-server.ts'
 import type { SimSession } from './sim-session.ts'
 import { standInKey, standInPublicKey } from './stand-in-keys.ts'
+import { Strangers } from './strangers.ts'
 import { outcomeName, Trace } from './trace.ts'
 import { tapOf } from './world-tap.ts'
 
@@ -32,6 +33,7 @@ export type Ordeal =
   | 'epochBumps'
   | 'lostRows'
   | 'heldRows'
+  | 'strangers'
   | 'lies'
 
 /** Servers, clients and the network between them, on one clock, from one seed. */
@@ -47,6 +49,7 @@ export class World {
   /** Every membership there can be, by `rowKey`. */
   readonly rowKeys: readonly string[]
   readonly heldRows: HeldRows
+  readonly strangers: Strangers
   readonly messages = new Messages()
   readonly violations: string[] = []
   readonly ordeals: Record<Ordeal, number> = {
@@ -60,6 +63,7 @@ export class World {
     epochBumps: 0,
     lostRows: 0,
     heldRows: 0,
+    strangers: 0,
     lies: 0,
   }
   readonly log: Trace
@@ -81,13 +85,15 @@ export class World {
   constructor(seed: number, options: { trace: boolean }) {
     this.#random = seededRandom(seed)
     this.log = new Trace(options.trace)
-    this.settings = drawSettings(seed, this.newRandom())
+    const later = seededRandom(~seed)
+    this.settings = drawSettings(seed, this.newRandom(), later)
     const { serverCount, clientCount, topicCount } = this.settings
     this.topics = range(topicCount).map((index) => new Uint8Array(32).fill(0xa0 + index))
     this.topicKeys = this.topics.map(byteKey)
     this.serverKeys = range(serverCount).map((index) => standInPublicKey(index, 0x50))
     this.invariants = new Invariants(this)
-    this.heldRows = new HeldRows(this, seededRandom(~seed))
+    this.heldRows = new HeldRows(this, randomOf(later))
+    this.strangers = new Strangers(this, randomOf(later))
     const tap = tapOf(this)
     this.network = new SimNetwork({
       clock: this.clock,
@@ -110,7 +116,7 @@ export class World {
 
   /** A source of its own for each part, so that what one draws does not change the others. */
   newRandom(): Random {
-    return seededRandom(Math.floor(this.#random.uniform() * 2 ** 31))
+    return randomOf(this.#random)
   }
 
   clientOf(peer: ByteKey): SimClient | undefined {
@@ -223,7 +229,8 @@ export class World {
 
   messageRead(id: ByteKey, client: SimClient, session: SimSession): void {
     this.trace(`client ${client.index} reads ${hex(id)} at server ${session.process.index}`)
-    this.invariants.messages.onRead(id, client, session)
+    if (this.strangers.has(id)) this.invariants.onStranger(session.process, id)
+    else this.invariants.messages.onRead(id, client, session)
   }
 
   messageLost(id: ByteKey): void {
@@ -247,6 +254,10 @@ export class World {
     for (const step of steps) this.invariants.check(step)
     for (const message of this.#settled.splice(0)) this.invariants.messages.onSettled(message)
   }
+}
+
+function randomOf(random: Random): Random {
+  return seededRandom(Math.floor(random.uniform() * 2 ** 31))
 }
 
 function range(count: number): number[] {

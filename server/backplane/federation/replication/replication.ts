@@ -44,7 +44,7 @@ import type { VisibleSet } from './visible/visible-set.ts'
  *  5. About once a second an origin says how it stands. That keeps its rows alive everywhere, for a lease; `tick` ends what
  *     was not kept alive.
  *
- * What holds at every step (the simulator asserts it; I7, I9 and I10 are about messages, see `routing/`):
+ * What holds at every step (the simulator asserts it; I7, I9, I10 and I12 are about messages, see `routing/`):
  *
  *  I1  Every (origin, epoch, seq) that is held was published by that origin.
  *  I2  A replica's table at a seq is the origin's at that seq: a state's digest says so, and a snapshot mends it.
