@@ -117,7 +117,7 @@ export class Invariants {
     const client = this.#world.clientOf(change.peer)
     if (change.reason === DepartureReason.SERVER_LOST) {
       const home = this.#world.homeOf(byteKey(change.sessionId))
-      const why = this.#closing ? 'because a stream ended' : home && this.#leases.lostTooEarly(process, home)
+      const why = this.#closing ? 'because a stream ended' : home && this.#leases.lostTooEarly(process, home, change)
       if (why !== undefined) this.#broken('I4', process, `client ${client?.index} is said to be lost ${why}`)
     }
     if (client !== undefined && this.#staying.has(client)) {

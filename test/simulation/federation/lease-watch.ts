@@ -5,6 +5,8 @@ import {
   type OriginState,
   OriginStateSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { Departure } from '../../../server/backplane/backplane.ts'
+import { byteKey } from '../../../server/byte-key.ts'
 import type { OriginStatus } from '../../../server/ops/federation-status.ts'
 import type { SimProcess, Step } from './sim-process.ts'
 import type { SimServer } from './sim-server.ts'
@@ -84,13 +86,19 @@ export class LeaseWatch {
     return latestLeaseEndMs(process, news?.ms ?? lastMs)
   }
 
-  /** I4, the other way round: nobody is said to be lost whose home was heard within a lease, or a grace after a stop. */
-  lostTooEarly(process: SimProcess, home: SimProcess): string | undefined {
+  /**
+   * I4, the other way round: nobody is said to be lost whose home was heard within a lease, or a grace after a stop. Of a home that
+   * began another epoch the former one's rows have leases of their own, unless they are in both.
+   */
+  lostTooEarly(process: SimProcess, home: SimProcess, { topicKey, peer, sessionId }: Departure): string | undefined {
     const told = this.#toldBy(process, home.index)
     if (!this.#isStrict(told)) return undefined
-    const server = this.#world.servers[home.index] as SimServer
-    if (server.history.epochsAfter(home.boot) > MAX_FORMER_EPOCHS) return undefined
-    const epochs = [...told.currentMs].filter(([epoch]) => server.history.bootOf(epoch) === home.boot)
+    const { history } = this.#world.servers[home.index] as SimServer
+    if (history.epochsAfter(home.boot) > MAX_FORMER_EPOCHS) return undefined
+    const session = byteKey(sessionId)
+    const epochs = [...told.currentMs].filter(([epoch]) => {
+      return history.bootOf(epoch) === home.boot && history.hadRow(epoch, topicKey, peer, session)
+    })
     const heardMs = Math.max(...epochs.map(([, ms]) => ms))
     if (heardMs === Number.NEGATIVE_INFINITY) return undefined
     const nowMs = this.#world.clock.monotonicMs()

@@ -162,6 +162,12 @@ export class OriginHistory {
     })
   }
 
+  /** Whether a peer was a member in an epoch, at any time, by that session. */
+  hadRow(epoch: bigint, topicKey: ByteKey, peer: ByteKey, session: ByteKey): boolean {
+    const tables = [...(this.#epochs.get(epoch)?.published.values() ?? [])]
+    return tables.some(({ table }) => table.get(rowKey(topicKey, peer))?.session === session)
+  }
+
   /** What it published up to a seq of an epoch; undefined when it never did. */
   at(epoch: bigint, seq: bigint): Published | undefined {
     return this.#epochs.get(epoch)?.published.get(seq)
