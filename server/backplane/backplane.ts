@@ -3,11 +3,10 @@ import type { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_servi
 import type { ByteKey } from '../byte-key.ts'
 import type { Directory, RecordResult, TopicChange } from '../directory/directory.ts'
 
-/** An envelope on its way between servers, as the server of its sender stamped it. */
-export interface RoutedEnvelope {
-  /** Envelope.id. May be a view of more, see `bytes`. */
+/** What is read of an envelope to route it, and its bytes. */
+export interface EnvelopeFields {
+  /** Envelope.id, a view of `bytes` or of its own. */
   readonly id: Uint8Array
-  readonly from: ByteKey
   readonly to: ByteKey
   readonly topicKey: ByteKey
   /** Session of the recipient it is meant for; empty for any. */
@@ -15,13 +14,18 @@ export interface RoutedEnvelope {
   /** How long it may still be held for a recipient that is away, in ms; 0 when it may not. Overrules what `bytes` say. */
   readonly ttlMs: number
   readonly payloadBytes: number
-  /** A serialised Envelope with the sender's stamp; passed on as it is. May be a view of more: who keeps it for later keeps a `keptEnvelope`. */
+  /** A serialised Envelope; passed on as it is. May be a view of more: who keeps it for later keeps a `keptEnvelope`. */
   readonly bytes: Uint8Array
 }
 
-/** The envelope in memory of its own: that of others is not held up by it. Its fields may be changed on the way. */
-export function keptEnvelope(envelope: RoutedEnvelope, changes?: Partial<RoutedEnvelope>): RoutedEnvelope {
-  return { ...envelope, ...changes, id: envelope.id.slice(), bytes: envelope.bytes.slice() }
+/** An envelope on its way between servers, as the server of its sender stamped it. */
+export interface RoutedEnvelope extends EnvelopeFields {
+  readonly from: ByteKey
+}
+
+/** The envelope in memory of its own: that of others is not held up by it. */
+export function keptEnvelope(envelope: RoutedEnvelope): RoutedEnvelope {
+  return { ...envelope, id: envelope.id.slice(), bytes: envelope.bytes.slice() }
 }
 
 /**

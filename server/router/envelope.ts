@@ -1,22 +1,12 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError } from '@mesh/core'
 import { type Envelope, EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import type { RoutedEnvelope } from '../backplane/backplane.ts'
+import type { EnvelopeFields, RoutedEnvelope } from '../backplane/backplane.ts'
 import { type ByteKey, byteKey } from '../byte-key.ts'
 import { encodeEnvelope } from '../session/event-codec.ts'
 
-/** What the router reads of an envelope, and the bytes it passes on. */
-export interface OutgoingEnvelope {
-  readonly id: Uint8Array
-  readonly to: ByteKey
-  readonly topicKey: ByteKey
-  /** Empty for any session of the recipient. */
-  readonly toSession: ByteKey
-  readonly ttlMs: number
-  readonly payloadBytes: number
-  /** A complete serialised Envelope. */
-  readonly bytes: Uint8Array
-}
+/** An envelope as its sender gave it to this server. */
+export type OutgoingEnvelope = EnvelopeFields
 
 /**
  * An envelope of a peer of this server, with its sender's stamp. A class, not a literal: see `Trial` in the routing of the
@@ -49,22 +39,17 @@ const ID_BYTES = 16
 
 /** An envelope that Connect decoded. */
 export function outgoingEnvelope(envelope: Envelope): OutgoingEnvelope {
-  return {
-    id: envelope.id,
-    to: byteKey(envelope.to),
-    topicKey: byteKey(envelope.topic),
-    toSession: byteKey(envelope.toSession),
-    ttlMs: envelope.ttlMs,
-    payloadBytes: envelope.payload.byteLength,
-    bytes: encodeEnvelope(envelope),
-  }
+  return fieldsOf(envelope, encodeEnvelope(envelope))
 }
 
 /** An envelope that a server has stamped, in its decoded form. */
 export function routedEnvelope(envelope: Envelope, bytes = encodeEnvelope(envelope)): RoutedEnvelope {
+  return { ...fieldsOf(envelope, bytes), from: byteKey(envelope.from) }
+}
+
+function fieldsOf(envelope: Envelope, bytes: Uint8Array): EnvelopeFields {
   return {
     id: envelope.id,
-    from: byteKey(envelope.from),
     to: byteKey(envelope.to),
     topicKey: byteKey(envelope.topic),
     toSession: byteKey(envelope.toSession),
