@@ -21,6 +21,9 @@ const SLICE_MS = 250
 /** Between the two connections of a client that moves: shorter than any session lives without a stream. */
 const MOVE_MS = 500
 
+/** More than all clients can write at one time. */
+const MOVE_LOG_ROWS = 64
+
 /** Longer than any message, or entry of a log, is on its way in peace. */
 const PEACE_MS = 2_000
 const PEACE_SLICE_MS = 100
@@ -212,7 +215,8 @@ class Run {
     const old = client?.newest
     if (client === undefined || old === undefined) return undefined
     world.trace(`client ${client.index} moves in peace`)
-    world.invariants.mustStay(client)
+    // What a short log lost comes with a snapshot, page by page, and that may take longer than the old session lives.
+    if (world.settings.limits.federationLogRows >= MOVE_LOG_ROWS) world.invariants.mustStay(client)
     const go = (): void => void connectAnywhere(world, client, old.process.index)
     const letGo = (): void => {
       client.drop(old)
