@@ -75,6 +75,12 @@ export class Outbox {
     this.#isStateDue = true
   }
 
+  /** The own epoch is another one. What was signed in the old one would be taken for a step back. */
+  epochChanged(): void {
+    this.#isStateDue = true
+    this.#signedState = undefined
+  }
+
   /** The own state with its signature, for others that this neighbour passes it on to. */
   signedState(state: OriginState): void {
     this.#signedState = state

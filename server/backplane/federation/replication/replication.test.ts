@@ -1,9 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import { ErrorReason } from '@mesh/core'
-import { type Frame, FrameSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import { type Frame, FrameSchema, type Pull } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { MembershipKind } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
+import { byteKey } from '../../../byte-key.ts'
 import {
   peerKey,
   START_WALL_MS,
@@ -228,6 +229,42 @@ describe('a server that starts again', () => {
     expect(again.pass(2_000)).toEqual([])
     expect(restarted.replication.hello().epoch).toBeGreaterThan(before)
     expect(b.shown()).toEqual([1, 5])
+  })
+
+  test('sends its snapshot once to who knows a later epoch of it than the one that it rose above a moment ago', () => {
+    // A Pull may be repeated as soon as the next state comes.
+    const limits = { federationLeaseMs: 3_000 }
+    const { a, b, c, network, time } = connected(1, limits)
+    const later = new TestServer(1, time, limits, START_WALL_MS + 60_000)
+    const second = new TestNetwork(later, c)
+    second.connect(later, c)
+    expect(second.settle()).toEqual([])
+    network.disconnect(a, b)
+    second.disconnect(later, c)
+    const restarted = new TestServer(1, time, limits, START_WALL_MS - 600_000)
+    restarted.join({ peer: 5 })
+    const again = new TestNetwork(restarted, b, c)
+    const epochs: bigint[] = []
+    const pulls: Pull[] = []
+    again.tamper = (frame, from, to) => {
+      const { case: kind, value } = frame.frame
+      const origin = kind === 'pull' ? value.after?.origin : kind === 'rows' ? value.origin : undefined
+      if (origin === undefined || byteKey(origin) !== restarted.key || (from !== c && to !== c)) return frame
+      if (kind === 'rows') epochs.push(value.epoch)
+      if (kind === 'pull') pulls.push(value)
+      return frame
+    }
+    again.connect(restarted, b)
+    expect(again.settle()).toEqual([])
+    again.connect(restarted, c)
+    expect(again.pass(3_000)).toEqual([])
+    const pastEpoch = later.replication.hello().epoch
+    expect(pulls.map(({ after }) => after?.epoch)).toEqual(pulls.map(() => pastEpoch))
+    // One more that was on its way when it rose.
+    restarted.replication.receive(c.key, create(FrameSchema, { frame: { case: 'pull', value: pulls[0] as Pull } }))
+    expect(again.settle()).toEqual([])
+    expect(c.shown()).toEqual([5])
+    expect(epochs).toEqual([restarted.replication.hello().epoch])
   })
 
   test.each([

@@ -295,6 +295,8 @@ export class Replication implements FederationChannel {
   #serve(outbox: Outbox, epoch: bigint, seq: bigint): void {
     const isAhead = epoch > this.#own.epoch || (epoch === this.#own.epoch && seq > this.#own.log.head)
     if (isAhead) this.#rise(epoch)
+    // It asked before it heard of the epoch in which it is being served.
+    if (epoch < this.#own.epoch && outbox.cursor.isPlaced) return
     outbox.cursor.seek(epoch, seq)
   }
 
@@ -310,7 +312,7 @@ export class Replication implements FederationChannel {
     this.#own.startEpochAbove(past)
     effects.epochChanged(this.#own.epoch)
     for (const [server, outbox] of this.#outboxes) {
-      outbox.stateDue()
+      outbox.epochChanged()
       this.#wake(server)
     }
   }

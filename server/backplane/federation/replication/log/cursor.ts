@@ -30,6 +30,8 @@ type Place =
   | { readonly kind: 'snapshot'; readonly snapshot: Snapshot; readonly page: number }
   /** A snapshot is owed. */
   | { readonly kind: 'owed' }
+  /** The other server holds a later epoch than there is: nothing of this one is of use to it. */
+  | { readonly kind: 'ahead'; readonly epoch: bigint; readonly seq: bigint }
 
 interface Snapshot {
   readonly id: bigint
@@ -68,11 +70,20 @@ export class Cursor {
     return this.#place.kind === 'snapshot'
   }
 
+  /** Whether the other server was placed in the epoch that there is now. */
+  get isPlaced(): boolean {
+    return this.#place.kind !== 'idle' && this.#place.kind !== 'ahead' && this.#epoch === this.#options.feed.epoch
+  }
+
   /** Goes on after what the other server holds. Position 0 is nothing, and gets a snapshot rather than the whole past. */
   seek(epoch: bigint, seq: bigint): void {
     this.close()
     const { feed } = this.#options
     this.#epoch = feed.epoch
+    if (epoch > feed.epoch) {
+      this.#place = { kind: 'ahead', epoch, seq }
+      return
+    }
     const isInLog = epoch === feed.epoch && seq > 0n && seq >= feed.log.base && seq <= feed.log.head
     this.#place = isInLog ? { kind: 'log', seq } : { kind: 'owed' }
   }
@@ -85,6 +96,10 @@ export class Cursor {
 
   next(): Rows | undefined {
     const { feed } = this.#options
+    if (this.#place.kind === 'ahead') {
+      if (this.#place.epoch > feed.epoch) return undefined
+      this.seek(this.#place.epoch, this.#place.seq)
+    }
     // A new epoch makes every position worthless; the other server hears of it, and pulls.
     if (this.#epoch !== feed.epoch) this.close()
     if (this.#place.kind === 'owed' && this.#snapshots.take()) this.#startSnapshot()

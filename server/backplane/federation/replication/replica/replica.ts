@@ -275,7 +275,10 @@ export class Replica {
       const value = this.#epoch
       throw new MeshError(ErrorReason.EPOCH_STALE, `the origin was in epoch ${value} before`, { value })
     }
-    // Again with every frame: it rises once in a while only, and may just have done so for another server.
+    // Again with every frame: it rises once in a while only, and may just have done so for another server. When it does, it
+    // answers with a snapshot.
+    this.#pulledAtMs = this.#nowMs
+    this.#isPullAnswered = false
     this.#awaitSnapshot()
     pull(this.#epoch, 0n)
   }
