@@ -54,7 +54,7 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'entries that take a row away are skipped',
     file: 'server/backplane/federation/replication/replica/row-intake.ts',
-    from: `      this.#remove(table, row, nowWallMs)
+    from: `      this.#remove(table, row)
       return
     }
     const { store }`,

@@ -79,13 +79,13 @@ export class OwnOrigin implements Feed {
   change(change: TopicChange): void {
     const { store, visible } = this.#options
     const peerKey = bytesOfKey(change.peer)
-    const first = store.firstHome(change.topic, peerKey)
-    const slot = store.findFrom(first, this.#table)
+    const place = store.place(this.#table, change.topic, peerKey)
+    const { slot } = place
     if (change.kind !== 'left') {
       const { signed } = change.record
       const fields = readRecordFields(signed.record)
       this.#append({ topic: change.topic, peerKey, sessionOrder: fields.sessionOrder, record: signed })
-      visible.put(this.#table, { topic: change.topic, peerKey, signed, fields }, { first, slot })
+      visible.put(this.#table, { topic: change.topic, peerKey, signed, fields }, place)
       return
     }
     // Of a peer that had no row nobody has to hear that it left.

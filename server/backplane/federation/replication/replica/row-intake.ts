@@ -5,10 +5,11 @@ import { MembershipKind, SignedRecordSchema } from '@mesh/protocol/mesh/signal/v
 import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { limitError } from '../../../../limits/server-limits.ts'
 import { NONE } from '../table/hash-index.ts'
-import { checkRow, type RecordFields } from '../table/record-fields.ts'
+import type { Place } from '../table/place.ts'
+import { checkRow, type RecordFields, type RowExpectations } from '../table/record-fields.ts'
 import type { RowStore } from '../table/row-store.ts'
 import type { RowTable } from '../table/row-table.ts'
-import type { Place, VisibleSet } from '../visible/visible-set.ts'
+import type { VisibleSet } from '../visible/visible-set.ts'
 
 export interface RowIntakeOptions {
   readonly store: RowStore
@@ -34,15 +35,13 @@ export class RowIntake {
    * @throws MeshError what `checkRow` throws, RECORD_STALE, LIMIT_EXCEEDED federation_max_rows
    */
   apply(table: RowTable, row: Row): void {
-    const nowWallMs = this.#options.nowWallMs()
     if (row.gone) {
-      this.#remove(table, row, nowWallMs)
+      this.#remove(table, row)
       return
     }
     const { store } = this.#options
-    const fields = checkOf(table, row, MembershipKind.JOIN, nowWallMs)
-    const first = store.firstHome(row.topic, row.peerKey)
-    this.#set(table, row, fields, { first, slot: store.findFrom(first, table) })
+    const fields = checkRow(row, this.#expectations(table, MembershipKind.JOIN))
+    this.#set(table, row, fields, store.place(table, row.topic, row.peerKey))
   }
 
   /**
@@ -50,18 +49,16 @@ export class RowIntake {
    * @throws MeshError as `apply`, and INVALID_ARGUMENT for a row that is there twice
    */
   addAll(table: RowTable, rows: readonly Row[]): void {
-    const nowWallMs = this.#options.nowWallMs()
-    for (const row of rows) this.#add(table, row, nowWallMs)
-  }
-
-  #add(table: RowTable, row: Row, nowWallMs: number): void {
     const { store } = this.#options
-    const fields = checkOf(table, row, MembershipKind.JOIN, nowWallMs)
-    const first = store.firstHome(row.topic, row.peerKey)
-    if (row.gone || store.findFrom(first, table) !== NONE) {
-      throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'the snapshot has a row that is gone, or one twice')
+    const expected = this.#expectations(table, MembershipKind.JOIN)
+    for (const row of rows) {
+      const fields = checkRow(row, expected)
+      const place = store.place(table, row.topic, row.peerKey)
+      if (row.gone || place.slot !== NONE) {
+        throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'the snapshot has a row that is gone, or one twice')
+      }
+      this.#set(table, row, fields, place)
     }
-    this.#set(table, row, fields, { first, slot: NONE })
   }
 
   #set(table: RowTable, row: Row, fields: RecordFields, place: Place): void {
@@ -88,10 +85,10 @@ export class RowIntake {
     visible.put(table, next, place, fields.seq === heldSeq && !isSameRecord)
   }
 
-  #remove(table: RowTable, row: Row, nowWallMs: number): void {
+  #remove(table: RowTable, row: Row): void {
     const { store, visible } = this.#options
     const { topic, peerKey, record: signed } = row
-    const fields = signed && checkOf(table, row, MembershipKind.LEAVE, nowWallMs)
+    const fields = signed && checkRow(row, this.#expectations(table, MembershipKind.LEAVE))
     const slot = topic.length === 32 && peerKey.length === 32 ? store.find(table, topic, peerKey) : NONE
     if (slot === NONE) return
     const reason = REASONS_OF_ORIGIN.includes(row.reason) ? row.reason : DepartureReason.EXPIRED
@@ -107,13 +104,9 @@ export class RowIntake {
       }
     visible.remove(slot, { reason: reason as DepartureReason, leave })
   }
-}
 
-function checkOf(
-  { originKey: homeKey }: RowTable,
-  { topic, peerKey, sessionOrder, record }: Row,
-  kind: MembershipKind,
-  nowWallMs: number,
-): RecordFields {
-  return checkRow(record, { kind, topic, peerKey, sessionOrder, homeKey, nowWallMs })
+  /** What all rows of a table must be now. */
+  #expectations({ originKey: homeKey }: RowTable, kind: MembershipKind): RowExpectations {
+    return { kind, homeKey, nowWallMs: this.#options.nowWallMs() }
+  }
 }

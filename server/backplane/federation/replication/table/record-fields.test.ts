@@ -4,6 +4,7 @@ import {
   MembershipKind,
   type MembershipRecord,
   MembershipRecordSchema,
+  type SignedRecord,
   SignedRecordSchema,
 } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { describe, expect, test } from 'vitest'
@@ -11,11 +12,9 @@ import { peerBytes, START_WALL_MS, serverBytes, testRecord, testSignature, topic
 import { checkRow, type RowExpectations, readRecordFields } from './record-fields.ts'
 
 const valid = testRecord({ seq: 2 ** 45, order: 9, state: 3 })
+const row = { topic: topicBytes(1), peerKey: peerBytes(1), sessionOrder: 9n }
 const expected: RowExpectations = {
   kind: MembershipKind.JOIN,
-  topic: topicBytes(1),
-  peerKey: peerBytes(1),
-  sessionOrder: 9n,
   homeKey: serverBytes(1),
   nowWallMs: START_WALL_MS,
 }
@@ -25,9 +24,9 @@ function changed(change: Partial<MembershipRecord>) {
   return create(SignedRecordSchema, { record, signature: testSignature() })
 }
 
-function reasonOf(signed: Parameters<typeof checkRow>[0], expectations = expected): ErrorReason | undefined {
+function reasonOf(signed: SignedRecord | undefined, expectations = expected): ErrorReason | undefined {
   try {
-    checkRow(signed, expectations)
+    checkRow({ ...row, ...(signed && { record: signed }) }, expectations)
     return undefined
   } catch (error) {
     return (error as MeshError).reason

@@ -1,5 +1,6 @@
 import { DEFAULT_LIMITS, ErrorReason, MAX_RECORD_BYTES, MeshError } from '@mesh/core'
-import type { MembershipKind, SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
+import type { Row } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { MembershipKind } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { ProtoReader, UnusualMessage, WIRE_LENGTH, WIRE_VARINT } from '../../../../wire/proto-reader.ts'
 
 /** The fields of MembershipRecord that replication decides by, and where in the record the long ones lie. */
@@ -66,16 +67,16 @@ export function readRecordFields(record: Uint8Array): RecordFields {
   return fields
 }
 
-/** What a row of one origin must be. */
+/** What every row of one origin must be. */
 export interface RowExpectations {
   readonly kind: MembershipKind
-  readonly topic: Uint8Array
-  readonly peerKey: Uint8Array
-  readonly sessionOrder: bigint
   /** Key of the origin. */
   readonly homeKey: Uint8Array
   readonly nowWallMs: number
 }
+
+/** What is checked of a row. */
+export type CheckedRow = Pick<Row, 'topic' | 'peerKey' | 'sessionOrder' | 'record'>
 
 /** A day: as long as the longest record is valid. */
 const DATE_TOLERANCE_MS = 86_400_000
@@ -88,7 +89,8 @@ const DATE_TOLERANCE_MS = 86_400_000
  * @throws MeshError RECORD_MALFORMED, RECORD_VERSION, RECORD_KIND, RECORD_TOPIC, RECORD_PEER, RECORD_SESSION, RECORD_SEQ,
  * RECORD_TTL, RECORD_HOME, RECORD_FUTURE, RECORD_EXPIRED, SIGNATURE_INVALID (for its length)
  */
-export function checkRow(signed: SignedRecord | undefined, expected: RowExpectations): RecordFields {
+export function checkRow(row: CheckedRow, expected: RowExpectations): RecordFields {
+  const { record: signed } = row
   const record = signed?.record ?? NOTHING
   const sizeFits = record.length > 0 && record.length <= MAX_RECORD_BYTES
   refuseUnless(sizeFits, ErrorReason.RECORD_MALFORMED, 'record (bytes)', record.length)
@@ -96,10 +98,10 @@ export function checkRow(signed: SignedRecord | undefined, expected: RowExpectat
   const fields = readRecordFields(record)
   refuseUnless(fields.version === 1, ErrorReason.RECORD_VERSION, 'version', fields.version)
   refuseUnless(fields.kind === expected.kind, ErrorReason.RECORD_KIND, 'kind', fields.kind)
-  refuseUnless(holds(record, fields.topicAt, expected.topic), ErrorReason.RECORD_TOPIC, 'topic')
-  refuseUnless(holds(record, fields.peerAt, expected.peerKey), ErrorReason.RECORD_PEER, 'peer_key')
+  refuseUnless(holds(record, fields.topicAt, row.topic), ErrorReason.RECORD_TOPIC, 'topic')
+  refuseUnless(holds(record, fields.peerAt, row.peerKey), ErrorReason.RECORD_PEER, 'peer_key')
   refuseUnless(holds(record, fields.homeAt, expected.homeKey), ErrorReason.RECORD_HOME, 'home_key is not the origin')
-  const orderFits = fields.sessionOrder > 0n && fields.sessionOrder === expected.sessionOrder
+  const orderFits = fields.sessionOrder > 0n && fields.sessionOrder === row.sessionOrder
   refuseUnless(orderFits, ErrorReason.RECORD_SESSION, 'session_order', fields.sessionOrder)
   refuseUnless(fields.sessionAt > 0, ErrorReason.RECORD_SESSION, 'session_id')
   refuseUnless(fields.seq > 0n, ErrorReason.RECORD_SEQ, 'seq', fields.seq)

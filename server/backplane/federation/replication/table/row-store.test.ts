@@ -13,11 +13,10 @@ function row(fields: TestRecord) {
 
 function put(store: RowStore, table: RowTable, fields: TestRecord): number {
   const next = row(fields)
-  const first = store.firstHome(next.topic, next.peerKey)
-  const slot = store.findFrom(first, table)
-  if (slot === NONE) return store.insert(table, next, first)
-  store.rewrite(slot, next)
-  return slot
+  const place = store.place(table, next.topic, next.peerKey)
+  if (place.slot === NONE) return store.insert(table, next, place)
+  store.rewrite(place.slot, next)
+  return place.slot
 }
 
 const peersOf = (rows: readonly { peerKey: Uint8Array }[]): number[] =>
@@ -64,6 +63,17 @@ describe('the row store', () => {
     for (let peer = 0; peer < 50; peer++) put(store, other, { peer })
     for (let peer = 50; peer <= 60; peer++) store.remove(store.find(other, topicBytes(1), peerBytes(peer)))
     expect(other.digest.bytes()).toEqual(one.digest.bytes())
+  })
+
+  test('knows a topic no more when its last row went, though it was the one looked up last', () => {
+    const store = new RowStore(seededRandom(1))
+    const table = store.createTable(serverKey(1))
+    const slot = put(store, table, { peer: 1 })
+    expect(store.place(table, topicBytes(1), peerBytes(1))).toMatchObject({ first: slot, slot, topic: 0 })
+    store.remove(slot)
+    expect(store.place(table, topicBytes(1), peerBytes(1))).toMatchObject({ first: NONE, slot: NONE, topic: NONE })
+    put(store, table, { peer: 1, topic: 2 })
+    expect(store.find(table, topicBytes(1), peerBytes(1))).toBe(NONE)
   })
 
   test('lets go of everything with a table', () => {

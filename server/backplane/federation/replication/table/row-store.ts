@@ -5,8 +5,8 @@ import { type ByteKey, bytesOfKey } from '../../../../byte-key.ts'
 import { ByteSlab } from './byte-slab.ts'
 import { HashIndex, NONE } from './hash-index.ts'
 import { KeyedHash } from './keyed-hash.ts'
-import { LastLookup } from './last-lookup.ts'
 import type { NewRow } from './new-row.ts'
+import type { Place } from './place.ts'
 import { type RecordFields, readRecordFields } from './record-fields.ts'
 import { ROW_BEHIND, RowColumns } from './row-columns.ts'
 import { rowHash } from './row-digest.ts'
@@ -36,7 +36,6 @@ export class RowStore {
   /** By (topic, peer): the first row of the chain. */
   readonly #index = new HashIndex()
   readonly #tables: (RowTable | undefined)[] = []
-  readonly #last = new LastLookup()
   /** Where keys that are looked up are spelled out: this happens for every message. */
   readonly #topicBytes = new Uint8Array(KEY_BYTES)
   readonly #peerKeyBytes = new Uint8Array(KEY_BYTES)
@@ -68,23 +67,26 @@ export class RowStore {
 
   /** The row's slot, or NONE. */
   find(table: RowTable, topic: Uint8Array, peer: Uint8Array): number {
-    return this.findFrom(this.firstHome(topic, peer), table)
+    return this.place(table, topic, peer).slot
   }
 
-  /** The row of a table in the chain that starts with `first`, or NONE. */
-  findFrom(first: number, table: RowTable): number {
+  /** Where the row of a peer in a topic is, or would be. */
+  place(table: RowTable, topic: Uint8Array, peer: Uint8Array): Place {
+    const number = this.topics.find(topic)
+    if (number === NONE) return { first: NONE, slot: NONE, topic: NONE, hash: 0 }
+    const hash = this.#hash.of(peer, number)
+    const cell = this.#cell(number, peer, hash)
+    const first = cell === NONE ? NONE : this.#index.slot(cell)
     let slot = first
     while (slot !== NONE && this.columns.table[slot] !== table.number) slot = this.nextHome(slot)
-    return slot
+    return { first, slot, topic: number, hash }
   }
 
   /** The first of a peer's rows in a topic, in any table, or NONE; the others follow by `nextHome`. */
   firstHome(topic: Uint8Array, peer: Uint8Array): number {
     const number = this.topics.find(topic)
     if (number === NONE) return NONE
-    const hash = this.#hash.of(peer, number)
-    this.#last.set(topic, peer, number, hash)
-    const cell = this.#cell(number, peer, hash)
+    const cell = this.#cell(number, peer)
     return cell === NONE ? NONE : this.#index.slot(cell)
   }
 
@@ -104,21 +106,22 @@ export class RowStore {
     return this.columns.next[slot] as number
   }
 
-  /** Adds a row that the table does not have; `first` is what `firstHome` found. */
-  insert(table: RowTable, { topic, peerKey, signed, fields }: NewRow, first: number): number {
+  /** Adds a row that the table does not have. */
+  insert(table: RowTable, { topic, peerKey, signed, fields }: NewRow, place: Place): number {
     const { columns } = this
     const slot = columns.allocate()
-    const isFound = this.#last.found(topic, peerKey)
-    const number = isFound ? this.topics.useAgain(this.#last.number) : this.topics.use(topic)
+    const isKnown = place.topic !== NONE
+    const number = isKnown ? this.topics.useAgain(place.topic) : this.topics.use(topic)
     columns.table[slot] = table.number
     columns.topic[slot] = number
     columns.flags[slot] = 0
     columns.shownAt[slot] = NONE
     columns.tableAt[slot] = this.#tableSlots.push(table.number, slot)
     this.#write(table, slot, signed, fields)
-    this.#link(slot, first, isFound ? this.#last.hash : this.#hash.of(peerKey, number))
+    this.#link(slot, place.first, isKnown ? place.hash : this.#hash.of(peerKey, number))
     table.rows += 1
-    for (const view of table.views) view.keep(slot, undefined)
+    // Asked first: to go through nobody costs as much as a look-up.
+    if (table.views.size > 0) for (const view of table.views) view.keep(slot, undefined)
     return slot
   }
 
@@ -140,7 +143,6 @@ export class RowStore {
   }
 
   remove(slot: number): void {
-    this.#last.clear()
     const table = this.tableOf(slot)
     const { columns } = this
     const at = columns.tableAt[slot] as number
@@ -155,7 +157,6 @@ export class RowStore {
   /** Takes a table with all its rows away. Nothing of it may be shown any more. */
   dropTable(table: RowTable): void {
     for (const view of table.views) view.close()
-    this.#last.clear()
     for (const slot of this.#tableSlots.slots(table.number)) {
       this.#unlink(slot)
       this.topics.release(this.columns.topic[slot] as number)

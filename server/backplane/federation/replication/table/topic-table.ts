@@ -14,6 +14,8 @@ export class TopicTable {
   #uses = new Uint32Array(FIRST_CAPACITY)
   #used = 0
   #firstFree = NONE
+  /** The one that was found last: rows of a topic often come one after the other. */
+  #found = NONE
 
   constructor(hash: KeyedHash) {
     this.#hash = hash
@@ -35,8 +37,10 @@ export class TopicTable {
 
   /** The number of a topic, or NONE. */
   find(topic: Uint8Array): number {
+    if (this.#found !== NONE && this.#is(this.#found, topic)) return this.#found
     const cell = this.#cell(topic, this.#hash.of(topic, 0))
-    return cell === NONE ? NONE : this.#index.slot(cell)
+    this.#found = cell === NONE ? NONE : this.#index.slot(cell)
+    return this.#found
   }
 
   /** The number of a topic that gets one more row. */
@@ -62,6 +66,7 @@ export class TopicTable {
     this.#index.remove(this.#cell(topic, this.#hash.of(topic, 0)))
     this.#uses[number] = this.#firstFree
     this.#firstFree = number
+    this.#found = NONE
   }
 
   /** A copy of the topic's 32 bytes. */

@@ -6,6 +6,7 @@ import type { Instant, TopicChange } from '../../../../directory/directory.ts'
 import type { Home } from '../../home.ts'
 import { NONE } from '../table/hash-index.ts'
 import type { NewRow } from '../table/new-row.ts'
+import type { Place } from '../table/place.ts'
 import { ROW_BEHIND, ROW_VERIFIED, ROW_WITHHELD } from '../table/row-columns.ts'
 import type { RowStore } from '../table/row-store.ts'
 import type { RowTable } from '../table/row-table.ts'
@@ -26,12 +27,6 @@ export interface VisibleSetOptions {
   readonly watched: (topicKey: ByteKey) => boolean
   readonly changed: (change: TopicChange) => void
   readonly outranked: (topicKey: ByteKey, peer: ByteKey, home: Home) => void
-}
-
-/** Where a row is, as `store` found it: the chain of its peer, and its own slot. NONE for what there is not. */
-export interface Place {
-  readonly first: number
-  readonly slot: number
 }
 
 /** Why a row goes, for those who hear that its peer left. */
@@ -66,10 +61,11 @@ export class VisibleSet {
   }
 
   /** Adds a row, or rewrites it. `withheld`: kept, because its table has it, and not shown. */
-  put(table: RowTable, row: NewRow, { first, slot }: Place, withheld = false): void {
+  put(table: RowTable, row: NewRow, place: Place, withheld = false): void {
     const { store, self } = this.#options
+    const { first, slot } = place
     let at = slot
-    if (slot === NONE) at = store.insert(table, row, first)
+    if (slot === NONE) at = store.insert(table, row, place)
     else store.rewrite(slot, row)
     if (withheld) store.mark(at, ROW_WITHHELD)
     else if (table.origin === self) store.mark(at, ROW_VERIFIED)
