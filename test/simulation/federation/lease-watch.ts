@@ -20,6 +20,10 @@ interface Told {
   lastMs: number
   /** When each position of the origin's log was told of first, in the order in which that was. */
   readonly positions: { readonly epoch: bigint; readonly head: bigint; readonly ms: number }[]
+  /** How far the rows were when a state counted last. */
+  lastSeq: bigint
+  /** When a state counted last while the rows were behind, and on their way. */
+  catchingUpMs: number
   /** By epoch: when a state counted last that the rows were up to, before it and after it. */
   readonly currentMs: Map<bigint, number>
   isCurrent: boolean
@@ -76,14 +80,14 @@ export class LeaseWatch {
 
   /**
    * I4: until when a row may be shown that ended with the entry `seq` of an epoch: for a lease after a state first told of
-   * that entry, or of another epoch. When no state did, for a lease after the last one.
+   * that entry, or of another epoch, or came while what was missed was on its way. When no state did, for a lease after the last one.
    */
   shownUntilMs(process: SimProcess, origin: number, epoch: bigint, seq: bigint): number {
     const told = this.#toldBy(process, origin)
     if (!this.#isStrict(told)) return Number.POSITIVE_INFINITY
-    const { positions, lastMs } = told
+    const { positions, lastMs, catchingUpMs } = told
     const news = positions.find((one) => one.epoch > epoch || (one.epoch === epoch && one.head >= seq))
-    return latestLeaseEndMs(process, news?.ms ?? lastMs)
+    return latestLeaseEndMs(process, news === undefined ? lastMs : Math.max(news.ms, catchingUpMs))
   }
 
   /**
@@ -134,12 +138,22 @@ export class LeaseWatch {
     if (!told.hasGenuine && !told.passedOn.has(`${epoch}/${head}`)) {
       this.#world.violation(`I1 server ${process.index}: counts a state of server ${index} that this never made`)
     }
+    const isMoving = seq > told.lastSeq || this.#upSinceMs(process, index) >= told.lastMs
+    if (seq < head && isMoving) told.catchingUpMs = heardMs
+    told.lastSeq = seq
     told.hasGenuine = false
     told.lastMs = heardMs
     const last = told.positions.at(-1)
     if (last?.epoch !== epoch || last.head !== head) told.positions.push({ epoch, head, ms: heardMs })
     // One that counted before there were rows said nothing of these.
     if (wasCurrent && told.isCurrent && msSinceState <= SAME_MS) told.currentMs.set(epoch, heardMs)
+  }
+
+  /** Since when there is a stream with the origin. */
+  #upSinceMs(process: SimProcess, index: number): number {
+    const { neighbours } = process.backplane.status()
+    const upMs = neighbours.find(({ key }) => key[0] === index)?.upMs.directory
+    return upMs === undefined ? Number.NEGATIVE_INFINITY : this.#world.clock.monotonicMs() - upMs
   }
 
   #toldBy(process: SimProcess, index: number): Told {
@@ -155,6 +169,8 @@ function nothing(): Told {
   return {
     lastMs: Number.NEGATIVE_INFINITY,
     positions: [],
+    lastSeq: 0n,
+    catchingUpMs: Number.NEGATIVE_INFINITY,
     currentMs: new Map(),
     isCurrent: false,
     wasHeld: false,
