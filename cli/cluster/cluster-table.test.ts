@@ -72,26 +72,43 @@ describe('the table of a cluster', () => {
   test('has every view of every origin where there is room', () => {
     expect(clusterTable(SERVERS, { columns: 80, rows: 24, style: STYLE })).toEqual([
       ' 1  :4600  running    pid 101      aaaaaaaa  1 session  2/4 streams',
-      '      sees  state   epoch      rows     lag  digest      heard',
-      '      own   live    0f4240        1       –  01010101        –',
-      '      2     live    1e8480        2       3  99999999    0.4 s',
-      '      3     hidden  2dc6c0        3       0  03030303     12 s',
+      '      sees  state   epoch      rows     lag  digest      heard  via',
+      '      own   live    0f4240        1       –  01010101        –    –',
+      '      2     live    1e8480        2       3  99999999    0.4 s    –',
+      '      3     hidden  2dc6c0        3       0  03030303     12 s    –',
       '',
       ' 2  :4601  running    pid 102      bbbbbbbb  2 sessions  4/4 streams',
-      '      sees  state   epoch      rows     lag  digest      heard',
-      '      own   live    1e8480        2       –  02020202        –',
-      '      1     live    0f4240        1       0  77777777    0.4 s',
-      '      3     live    2dc6c0        3       0  03030303    0.4 s',
+      '      sees  state   epoch      rows     lag  digest      heard  via',
+      '      own   live    1e8480        2       –  02020202        –    –',
+      '      1     live    0f4240        1       0  77777777    0.4 s    –',
+      '      3     live    2dc6c0        3       0  03030303    0.4 s    –',
       '',
       ' 3  :4602  suspended  pid 103      cccccccc',
     ])
   })
 
+  test('says through whom an origin is heard that cannot be heard itself', () => {
+    const servers = [
+      server(1, [origin(1), origin(2, { via: KEYS[2] }), origin(3)]),
+      server(2, [origin(2), origin(1, { via: 'dd'.repeat(32) }), origin(3)]),
+      server(3, [origin(3), origin(1), origin(2)]),
+    ]
+    const screen = { columns: 80, style: STYLE }
+    const lines = clusterTable(servers, { ...screen, rows: 24 })
+    expect(lines[3]).toBe('      2     live    1e8480        2       0  02020202    0.4 s    3')
+    expect(lines[9]).toBe('      1     live    0f4240        1       0  01010101    0.4 s  dddddddd')
+    expect(clusterTable(servers, { ...screen, columns: 90, rows: 5 })).toEqual([
+      ' 1  :4600  running    aaaaaaaa  1 session  4/4 streams  3 live, 2 via 3, 6 rows',
+      ' 2  :4601  running    bbbbbbbb  2 sessions  4/4 streams  3 live, 1 via dddddddd, 6 rows',
+      ' 3  :4602  running    cccccccc  3 sessions  4/4 streams  3 live, 6 rows',
+    ])
+  })
+
   test('has one line per server where there is not', () => {
     expect(clusterTable(SERVERS, { columns: 120, rows: 5, style: STYLE })).toEqual([
-      ' 1  :4600  running    pid 101      aaaaaaaa  1 session  2/4 streams  2 live, hidden 3, 6 rows, lag 3',
-      ' 2  :4601  running    pid 102      bbbbbbbb  2 sessions  4/4 streams  3 live, 6 rows, digests differ',
-      ' 3  :4602  suspended  pid 103      cccccccc',
+      ' 1  :4600  running    aaaaaaaa  1 session  2/4 streams  2 live, hidden 3, 6 rows, lag 3',
+      ' 2  :4601  running    bbbbbbbb  2 sessions  4/4 streams  3 live, 6 rows, digests differ',
+      ' 3  :4602  suspended  cccccccc',
     ])
   })
 

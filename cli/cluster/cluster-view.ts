@@ -17,6 +17,8 @@ interface OriginOnPage {
   readonly rows: number
   readonly digest: string
   readonly state: 'live' | 'hidden'
+  /** Key of the server that passes it on; not there where it is heard itself. */
+  readonly via?: string
   readonly msSinceState: number
 }
 
@@ -44,6 +46,8 @@ export interface OriginView {
   readonly digest: string
   /** Whether the rows are those of the origin; undefined while that cannot be said. */
   readonly agrees: boolean | undefined
+  /** The server that passes it on: its number, or its key when it is none of the cluster. Undefined where it is heard itself. */
+  readonly via: number | string | undefined
   readonly msSinceState: number
 }
 
@@ -95,6 +99,7 @@ export function originsSeenBy(observer: ServerView, servers: readonly ServerView
       lag: comparable ? Math.max(seen.lag, Number(BigInt(own.seq) - BigInt(seen.seq))) : seen.lag,
       digest: seen.digest,
       agrees: comparable && own.seq === seen.seq ? own.digest === seen.digest : undefined,
+      via: servers.find(({ key }) => key === seen.via)?.number ?? seen.via,
       msSinceState: seen.msSinceState,
     }
   })
