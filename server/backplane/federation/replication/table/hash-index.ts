@@ -16,6 +16,8 @@ export class HashIndex {
   /** Pairs: hash, slot + 1; a second number of 0 is an empty cell. */
   #cells = new Uint32Array(2 * FIRST_CAPACITY)
   #mask = FIRST_CAPACITY - 1
+  /** What a hash is shifted by: its highest bits say where it belongs, so that a table that grows is copied in order. */
+  #shift = Math.clz32(FIRST_CAPACITY - 1)
   #size = 0
 
   get size(): number {
@@ -28,7 +30,7 @@ export class HashIndex {
 
   /** The first cell with the hash, or NONE. */
   first(hash: number): number {
-    return this.#find(hash & this.#mask, hash)
+    return this.#find(hash >>> this.#shift, hash)
   }
 
   /** The cell with the hash after `cell`, or NONE. */
@@ -57,7 +59,7 @@ export class HashIndex {
     let hole = cell
     for (let at = (cell + 1) & this.#mask; cells[2 * at + 1] !== 0; at = (at + 1) & this.#mask) {
       // What lies between its home and here may move into the hole only if its home is not behind the hole.
-      const home = (cells[2 * at] as number) & this.#mask
+      const home = (cells[2 * at] as number) >>> this.#shift
       if (((at - home) & this.#mask) < ((at - hole) & this.#mask)) continue
       cells[2 * hole] = cells[2 * at] as number
       cells[2 * hole + 1] = cells[2 * at + 1] as number
@@ -76,7 +78,7 @@ export class HashIndex {
 
   #place(hash: number, slotPlusOne: number): void {
     const cells = this.#cells
-    let at = hash & this.#mask
+    let at = hash >>> this.#shift
     while (cells[2 * at + 1] !== 0) at = (at + 1) & this.#mask
     cells[2 * at] = hash
     cells[2 * at + 1] = slotPlusOne
@@ -86,6 +88,7 @@ export class HashIndex {
     const old = this.#cells
     this.#cells = new Uint32Array(2 * old.length)
     this.#mask = this.#cells.length / 2 - 1
+    this.#shift -= 1
     for (let at = 0; at < old.length; at += 2) {
       if (old[at + 1] !== 0) this.#place(old[at] as number, old[at + 1] as number)
     }
