@@ -29,43 +29,6 @@ describe('a splitter', () => {
     }
   })
 
-  test('puts messages together in what was given back, and mixes none of them up', () => {
-    const random = seededRandom(8)
-    const messages = Array.from({ length: 300 }, () => random.bytes(Math.floor(random.uniform() * 3_000)))
-    const stream = Buffer.concat(messages.map((message) => framed(0, message)))
-    const splitter = new MessageSplitter()
-    const memories = new Set<ArrayBufferLike>()
-    let found = 0
-    for (let at = 0; at < stream.length; at += 50) {
-      // Chunks of their own, as a transport makes them.
-      splitter.push(new Uint8Array(stream.subarray(at, at + 50)))
-      for (let next = splitter.next(); next !== undefined; next = splitter.next()) {
-        if (next.bytes.length > 50) memories.add(next.bytes.buffer)
-        expect(Buffer.compare(next.bytes, messages[found++] as Uint8Array)).toBe(0)
-        if (random.uniform() < 0.9) splitter.recycle(next.bytes)
-      }
-    }
-    expect(found).toBe(300)
-    expect(memories.size).toBeLessThan(150)
-  })
-
-  test('writes over nothing that was not given back', () => {
-    const splitter = new MessageSplitter()
-    const message = new Uint8Array(100).fill(7)
-    const taken = [1, 2].map(() => {
-      const bytes = framed(0, message)
-      splitter.push(bytes.subarray(0, 60))
-      splitter.push(bytes.subarray(60))
-      return splitter.next()?.bytes as Uint8Array
-    })
-    splitter.recycle(taken[0] as Uint8Array)
-    const other = framed(0, new Uint8Array(100).fill(8))
-    splitter.push(other.subarray(0, 60))
-    splitter.push(other.subarray(60))
-    splitter.next()
-    expect(taken[1]).toEqual(Buffer.from(message))
-  })
-
   test('says how long a message will be before it is there', () => {
     const splitter = new MessageSplitter()
     splitter.push(Uint8Array.of(0, 0xff, 0xff))

@@ -14,9 +14,6 @@ export interface SplitMessage {
 export class MessageSplitter {
   #chunks: Uint8Array[] = []
   #pendingBytes = 0
-  /** What the newest message that came in many chunks is in, and the same once it was given back. */
-  #lent: Uint8Array | undefined
-  #spare: Uint8Array | undefined
 
   /** Bytes that belong to no complete message. */
   get pendingBytes(): number {
@@ -47,41 +44,18 @@ export class MessageSplitter {
     return { flags: head[0] as number, bytes: head.subarray(FRAME_PREFIX_BYTES, end) }
   }
 
-  /** Takes back the bytes of a message that nobody keeps: the next one that comes in many chunks is put together there. */
-  recycle(bytes: Uint8Array): void {
-    if (bytes.buffer === this.#lent?.buffer) this.#spare = this.#lent
-  }
-
   /** Forgets what is there. */
   clear(): void {
     this.#chunks = []
     this.#pendingBytes = 0
-    this.#lent = undefined
-    this.#spare = undefined
   }
 
-  /** The first chunk, or, when it has less than `bytes`, so many put together. */
+  /** The first chunk, together with the others when it has less than `bytes`. */
   #joined(bytes: number): Uint8Array {
     const first = this.#chunks[0] as Uint8Array
     if (first.byteLength >= bytes) return first
-    const joined = this.#room(bytes)
-    let taken = 0
-    for (let at = 0; at < bytes; taken++) {
-      const chunk = this.#chunks[taken] as Uint8Array
-      const part = chunk.subarray(0, bytes - at)
-      joined.set(part, at)
-      at += part.byteLength
-      if (part.byteLength < chunk.byteLength) this.#chunks[taken--] = chunk.subarray(part.byteLength)
-    }
-    this.#chunks.splice(0, taken, joined)
+    const joined = Buffer.concat(this.#chunks)
+    this.#chunks = [joined]
     return joined
-  }
-
-  /** A buffer for `bytes`: the one that was given back, if it is large enough. */
-  #room(bytes: number): Uint8Array {
-    const spare = this.#spare
-    this.#spare = undefined
-    this.#lent = spare !== undefined && spare.byteLength >= bytes ? spare : Buffer.allocUnsafeSlow(bytes)
-    return this.#lent.subarray(0, bytes)
   }
 }

@@ -1,6 +1,6 @@
 import { Code } from '@connectrpc/connect'
 import { type CallStream, lost } from '../../backplane/federation/trunk/call-stream.ts'
-import { arePages, decodeMessage } from '../../backplane/federation/trunk/message-decoder.ts'
+import { decodeMessage } from '../../backplane/federation/trunk/message-decoder.ts'
 import { encodeMessage } from '../../backplane/federation/trunk/message-encoder.ts'
 import { PieceWriter } from '../../backplane/federation/trunk/piece-writer.ts'
 import type { AcceptReplicate } from '../../backplane/federation/trunk/replicate-trunk.ts'
@@ -59,9 +59,7 @@ function serve(
     { ...meter, isNeighbour: call.isNeighbour },
     {
       onMessage: (message) => {
-        const frames = decodeMessage(message)
-        if (stream?.receive(frames) !== true) body.stop()
-        else if (call.isNeighbour() && arePages(frames)) body.recycle(message)
+        if (stream?.receive(decodeMessage(message)) !== true) body.stop()
       },
       onEnd: () => stream?.received(),
       onFailure: (error) => stream?.received(error),

@@ -49,11 +49,6 @@ export class RequestBody {
     this.#request.resume()
   }
 
-  /** Takes back a message that `onMessage` was called with, when nobody keeps bytes of it. */
-  recycle(message: Uint8Array): void {
-    this.#splitter.recycle(message)
-  }
-
   /** Stops listening; what still comes is thrown away. Idempotent. */
   stop(): void {
     if (this.#stopped) return

@@ -9,7 +9,7 @@ import {
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { type DepartureReason, OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
 import { describe, expect, test } from 'vitest'
-import { arePages, decodeMessage } from './message-decoder.ts'
+import { decodeMessage } from './message-decoder.ts'
 import { encodeMessage } from './message-encoder.ts'
 import { stateFrame } from './trunk.fixture.ts'
 
@@ -93,15 +93,6 @@ describe('messages between servers', () => {
     const known = ({ frame }: Frame) =>
       toBinary(FrameSchema, create(FrameSchema, { frame }), { writeUnknownFields: false })
     expect(decodeMessage(message).map(known)).toEqual(fromBinary(ReplicateRequestSchema, message).frames.map(known))
-  })
-
-  test('leave no bytes behind when all of them are pages of a snapshot', () => {
-    const rows = (snapshot: boolean) =>
-      create(FrameSchema, { frame: { case: 'rows', value: create(RowsSchema, snapshot ? { snapshot: {} } : {}) } })
-    const received = (...frames: Frame[]) => arePages(decodeMessage(encodeMessage(frames).subarray(PREFIX_BYTES)))
-    expect([received(rows(true)), received(rows(true), rows(true))]).toEqual([true, true])
-    expect([received(rows(false)), received(rows(true), rows(false))]).toEqual([false, false])
-    expect(received(rows(true), stateFrame(1))).toBe(false)
   })
 
   test('are refused when they are none', () => {

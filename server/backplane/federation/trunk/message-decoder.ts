@@ -44,14 +44,6 @@ export function decodeMessage(bytes: Uint8Array): Frame[] {
   }
 }
 
-/**
- * Whether there is nothing but pages of snapshots. Their rows are copied into a table or refused: when a proven stream has received
- * them, nobody keeps bytes of the message. What comes before the proof was checked waits, and keeps them.
- */
-export function arePages(frames: readonly Frame[]): boolean {
-  return frames.every(({ frame }) => frame.case === 'rows' && frame.value.snapshot !== undefined)
-}
-
 function malformed(cause: unknown): never {
   throw new MeshError(ErrorReason.INVALID_ARGUMENT, 'what came is not a protobuf message of Replicate', { cause })
 }

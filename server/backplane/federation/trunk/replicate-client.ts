@@ -6,7 +6,7 @@ import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service
 import { limitError, type ServerLimits } from '../../../limits/server-limits.ts'
 import { MessageSplitter } from '../../../wire/message-splitter.ts'
 import { type CallPort, type CallStream, lost } from './call-stream.ts'
-import { arePages, decodeMessage } from './message-decoder.ts'
+import { decodeMessage } from './message-decoder.ts'
 import { encodeMessage } from './message-encoder.ts'
 import { PieceWriter } from './piece-writer.ts'
 import { ReplicateConnection } from './replicate-connection.ts'
@@ -35,7 +35,6 @@ export class ReplicateClient implements CallPort {
   readonly #writer: PieceWriter
   readonly #splitter = new MessageSplitter()
   #trailers: IncomingHttpHeaders | undefined
-  #isProven = false
 
   constructor(url: string, call: CallStream, options: ReplicateClientOptions) {
     this.#options = options
@@ -73,9 +72,7 @@ export class ReplicateClient implements CallPort {
     this.#over(lost())
   }
 
-  proven(): void {
-    this.#isProven = true
-  }
+  proven(): void {}
 
   /** Nothing of a connection is left when its one call is over. */
   received(): void {
@@ -115,9 +112,7 @@ export class ReplicateClient implements CallPort {
       const message = this.#splitter.next()
       if (message === undefined) return
       if (message.flags !== 0) throw compressed(message.flags)
-      const frames = decodeMessage(message.bytes)
-      if (!this.#call.receive(frames)) return
-      if (this.#isProven && arePages(frames)) this.#splitter.recycle(message.bytes)
+      if (!this.#call.receive(decodeMessage(message.bytes))) return
     }
   }
 
