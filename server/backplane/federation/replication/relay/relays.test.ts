@@ -71,6 +71,20 @@ describe('an origin that only a third server reaches', () => {
     expect(b.origin(1)?.digest).toEqual(a.origin(1)?.digest)
   })
 
+  test('stays, though more happens between two of its states than the log of the third server has', () => {
+    const { a, b, network } = setUp({ federationLogRows: 2 })
+    network.connect(a, b)
+    a.join({ peer: 1 })
+    network.pass(2_000)
+    network.disconnect(a, b)
+    for (let peer = 2; peer < 200; peer++) {
+      a.join({ peer })
+      if (peer % 4 === 0) expect(network.pass(500)).toEqual([])
+    }
+    expect(b.takeKinds()).not.toContain('left')
+    expect(b.origin(1)?.msSinceState).toBeLessThan(7_000)
+  })
+
   test('is heard itself again at its first word, and is not passed on any more when nobody asks for it', () => {
     const { a, b, third, network } = setUp()
     network.connect(a, b)
