@@ -19,21 +19,34 @@ export function writeFrameHeader(target: Buffer, length: number): void {
 /** Cuts a byte stream into messages, whatever the chunks look like. A message is a view, valid during the callback. */
 export class FrameReader {
   readonly #message: (message: Buffer, flags: number) => void
-  #rest: Buffer | undefined
+  /** The beginning of a message, put together once when its end is there. */
+  #chunks: Buffer[] = []
+  #bytes = 0
+  #needed = FRAME_HEADER_BYTES
 
   constructor(message: (message: Buffer, flags: number) => void) {
     this.#message = message
   }
 
   push(chunk: Buffer): void {
-    const bytes = this.#rest ? Buffer.concat([this.#rest, chunk]) : chunk
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    while (this.#bytes >= this.#needed) this.#read(this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks))
+  }
+
+  /** Reports what is complete in `bytes`, which is all that there is, and keeps the rest. */
+  #read(bytes: Buffer): void {
     let at = 0
+    this.#needed = FRAME_HEADER_BYTES
     while (bytes.length - at >= FRAME_HEADER_BYTES) {
-      const end = at + FRAME_HEADER_BYTES + bytes.readUInt32BE(at + 1)
-      if (end > bytes.length) break
+      this.#needed = FRAME_HEADER_BYTES + bytes.readUInt32BE(at + 1)
+      if (bytes.length - at < this.#needed) break
+      const end = at + this.#needed
       this.#message(bytes.subarray(at + FRAME_HEADER_BYTES, end), bytes[at]!)
       at = end
+      this.#needed = FRAME_HEADER_BYTES
     }
-    this.#rest = at < bytes.length ? bytes.subarray(at) : undefined
+    this.#chunks = at < bytes.length ? [bytes.subarray(at)] : []
+    this.#bytes = bytes.length - at
   }
 }

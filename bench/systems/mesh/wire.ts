@@ -22,8 +22,8 @@ export interface StreamHandlers {
 }
 
 export interface WireStream {
-  /** Writes bytes that are framed already. */
-  write(framed: Uint8Array): void
+  /** Writes bytes that are framed already; `done` is called when they may be overwritten. */
+  write(framed: Uint8Array, done?: () => void): void
   /** No more requests: a Subscribe has one. */
   end(): void
 }
