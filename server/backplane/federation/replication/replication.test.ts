@@ -6,6 +6,7 @@ import { DepartureReason } from '@mesh/protocol/mesh/signal/v1/signal_service_pb
 import { describe, expect, test } from 'vitest'
 import { byteKey } from '../../../byte-key.ts'
 import {
+  peerBytes,
   peerKey,
   START_WALL_MS,
   serverBytes,
@@ -103,6 +104,28 @@ describe('replication', () => {
     network.settle()
     expect(b.takeKinds()).toEqual(['joined', 'joined'])
     expect(b.shown()).toEqual([1, 3])
+  })
+
+  test('does not show hidden rows again while they are known to be wrong', () => {
+    const { a, b, network } = connected(2, { federationPageRows: 1 })
+    // One entry takes away what nobody has, and those after the last do not come.
+    let lastSeq = 3n
+    network.tamper = (frame, from) => {
+      const { case: kind, value } = frame.frame
+      if (from !== a || kind !== 'rows' || value.snapshot !== undefined) return frame
+      for (const row of value.rows) if (row.gone) row.peerKey = peerBytes(99)
+      return value.fromSeq > lastSeq ? undefined : frame
+    }
+    a.withdraw({ peer: 1 })
+    for (const peer of [3, 4]) a.join({ peer })
+    expect(network.pass(14_000)).toEqual([])
+    expect(b.origin(1)).toMatchObject({ state: 'hidden', seq: 3n, head: 5n })
+    for (lastSeq = 4n; lastSeq <= 5n; lastSeq++) {
+      expect(network.pass(4_000)).toEqual([])
+      expect(b.shown()).not.toContain(1)
+    }
+    expect(b.takeKinds().filter((kind) => kind === 'left')).toHaveLength(2)
+    expect(b.shown()).toEqual([2, 3, 4])
   })
 
   test('drops hidden rows in the end, remembers where the origin was, and starts with a snapshot when it is back', () => {

@@ -404,7 +404,8 @@ export class Replica {
   /** What follows from a new state or new rows. */
   #settle(): void {
     if (this.#needsSnapshot && this.#intake === undefined) this.#pull()
-    this.#tables.reached(this.#seq)
+    // What was hidden is not shown again while it is known to be wrong.
+    if (!this.#needsSnapshot) this.#tables.reached(this.#seq)
   }
 
   /** Asks for what is missing: at once when the last Pull was answered, else not before the answer can have come. */
