@@ -13,6 +13,10 @@ const ID_WORDS = 4
 /** A peer that sent a handful takes 272 bytes. */
 const FIRST_CELLS = 16
 
+/** What one that sent nothing has; never written to. */
+const NO_WORDS = new Uint32Array(ID_WORDS)
+const NO_VALUES = new Uint8Array(1)
+
 /**
  * The last ids of one peer, to tell a repeated envelope from a new one. Two generations of half the size: when the young
  * one is full it becomes the old one, so at least `size / 2` and at most `size` ids are known, without a list to maintain.
@@ -66,8 +70,8 @@ export class IdWindow {
  * the half a window that is here, a microsecond.
  */
 class Generation {
-  #words = new Uint32Array(FIRST_CELLS * ID_WORDS)
-  #values = new Uint8Array(FIRST_CELLS)
+  #words = NO_WORDS
+  #values = NO_VALUES
   size = 0
 
   /** 0 when it is not there. */
@@ -108,8 +112,9 @@ class Generation {
   /** Makes room, and returns the empty cell of an id that is not there. */
   #grow(id: Uint32Array): number {
     const [words, values] = [this.#words, this.#values]
-    this.#words = new Uint32Array(2 * words.length)
-    this.#values = new Uint8Array(2 * values.length)
+    const cells = Math.max(FIRST_CELLS, 2 * values.length)
+    this.#words = new Uint32Array(ID_WORDS * cells)
+    this.#values = new Uint8Array(cells)
     for (let from = 0; from < values.length; from++) {
       if (values[from] === 0) continue
       const known = words.subarray(from * ID_WORDS, (from + 1) * ID_WORDS)

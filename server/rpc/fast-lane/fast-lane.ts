@@ -110,8 +110,10 @@ class FastCall {
     const envelopes = readSendMessage(message, this.#keys)
     if (envelopes.length === 0) throw noEnvelopes()
     routeAll(this.#core, session, envelopes).whenComplete((outcomes) => {
-      this.#guarded(() => this.#reply.finishUnary(encodeOutcomes(outcomes.map(encodeOutcome))))
-      this.#core.metrics.calls.add('ok')
+      this.#guarded(() => {
+        this.#reply.finishUnary(encodeOutcomes(outcomes.map(encodeOutcome)))
+        this.#core.metrics.calls.add('ok')
+      })
     })
   }
 
