@@ -1,7 +1,7 @@
 import type { Random } from '@mesh/core'
 import { resolveLimits, type ServerLimits } from '../../../server/limits/server-limits.ts'
-import type { NetworkSettings } from './sim-network.ts'
-import type { Lie } from './tampering.ts'
+import type { Lie } from './faults/tampering.ts'
+import type { NetworkSettings } from './servers/sim-network.ts'
 
 /** What happens how often: times per simulated minute. */
 export interface FaultRates {

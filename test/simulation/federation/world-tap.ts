@@ -1,6 +1,6 @@
 import { bytesOfKey } from '../../../server/byte-key.ts'
-import type { OthersRow } from './forgery.ts'
-import { type FrameTap, tampering, type Writing } from './tampering.ts'
+import type { OthersRow } from './faults/forgery.ts'
+import { type FrameTap, tampering, type Writing } from './faults/tampering.ts'
 import { describeFrame } from './trace.ts'
 import type { World } from './world.ts'
 

@@ -8,7 +8,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
-import { FEDERATION_MUTATIONS } from '../federation/mutations.ts'
+import { FEDERATION_MUTATIONS } from '../federation/mutations/mutations.ts'
 import { tryMutation } from './mutation.ts'
 import { showSeed } from './show-seed.ts'
 import { simulationNamed } from './simulations.ts'

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '@mesh/core'
-import type { SimClock } from '../sim-clock.ts'
+import type { SimClock } from '../../sim-clock.ts'
 
 /** What runs the code of one server: at once, late when the process is stopped, never when it is dead. */
 export interface Process {

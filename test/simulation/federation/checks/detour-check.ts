@@ -1,6 +1,6 @@
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
-import type { SimProcess } from './sim-process.ts'
-import type { World } from './world.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
+import type { SimProcess } from '../servers/sim-process.ts'
+import type { World } from '../world.ts'
 
 /** States in a lease from which on there is time to miss two, to ask others, and to be answered. */
 const STATES_IN_LEASE = 5

@@ -1,13 +1,13 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { MembershipRecordSchema, type SignedRecord } from '@mesh/protocol/mesh/signal/v1/membership_pb'
 import { type Event, type MembersEvent, NoticeKind } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
-import { decodeEvent } from '../../../server/session/event-codec.ts'
-import type { Joined } from '../../../server/session/memberships.ts'
-import type { StoredEvent } from '../../../server/session/replay-buffer.ts'
-import type { Session } from '../../../server/session/session.ts'
-import type { SessionStream, StreamSink } from '../../../server/session/session-stream.ts'
-import type { SimProcess } from './sim-process.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import { decodeEvent } from '../../../../server/session/event-codec.ts'
+import type { Joined } from '../../../../server/session/memberships.ts'
+import type { StoredEvent } from '../../../../server/session/replay-buffer.ts'
+import type { Session } from '../../../../server/session/session.ts'
+import type { SessionStream, StreamSink } from '../../../../server/session/session-stream.ts'
+import type { SimProcess } from '../servers/sim-process.ts'
 
 /** The members of one topic as a client knows them: each with the seq of its record. */
 export interface ClientView {

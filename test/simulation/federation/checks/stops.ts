@@ -1,4 +1,4 @@
-import type { SimProcess, Stop } from './sim-process.ts'
+import type { SimProcess, Stop } from '../servers/sim-process.ts'
 
 /** Stops in state intervals: from half of one on they can be noticed by what was due, from one more on they must be. */
 const MAY_BE_NOTICED = 0.49

@@ -1,7 +1,7 @@
-import type { ByteKey } from '../../../server/byte-key.ts'
+import type { ByteKey } from '../../../../server/byte-key.ts'
+import type { World } from '../world.ts'
 import type { SimClient } from './sim-client.ts'
 import type { SimSession } from './sim-session.ts'
-import type { World } from './world.ts'
 
 // What clients do: a few seconds between two actions, each drawn from the client's own randomness.
 

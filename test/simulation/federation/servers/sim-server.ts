@@ -1,8 +1,8 @@
 import type { Random, SigningKey } from '@mesh/core'
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
-import { OriginHistory } from './origin-history.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import { OriginHistory } from '../checks/origin-history.ts'
+import type { World } from '../world.ts'
 import { SimProcess } from './sim-process.ts'
-import type { World } from './world.ts'
 
 /** How far clocks of servers may be off: ten minutes, and one part in a thousand. */
 const WALL_OFFSET_MS = 600_000

@@ -1,9 +1,9 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { MembershipRecordSchema } from '@mesh/protocol/mesh/signal/v1/membership_pb'
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
-import type { TopicChange } from '../../../server/directory/directory.ts'
-import type { MemoryDirectory } from '../../../server/directory/memory-directory.ts'
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import type { TopicChange } from '../../../../server/directory/directory.ts'
+import type { MemoryDirectory } from '../../../../server/directory/memory-directory.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
 
 /** One membership as its home server published it. */
 export interface RowFact {

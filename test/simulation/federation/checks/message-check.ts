@@ -1,13 +1,13 @@
 import { ErrorReason, toHex } from '@mesh/core'
 import { OutcomeStatus } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import type { SentMessage } from '../clients/messages.ts'
+import type { SimClient } from '../clients/sim-client.ts'
+import type { SimSession } from '../clients/sim-session.ts'
+import type { Writing } from '../faults/tampering.ts'
+import { outcomeName } from '../trace.ts'
+import type { World } from '../world.ts'
 import { HopCheck } from './hop-check.ts'
-import type { SentMessage } from './messages.ts'
-import type { SimClient } from './sim-client.ts'
-import type { SimSession } from './sim-session.ts'
-import type { Writing } from './tampering.ts'
-import { outcomeName } from './trace.ts'
-import type { World } from './world.ts'
 
 /** I7, I9 and I10, and what I5 and I8 are for messages. */
 export class MessageCheck {

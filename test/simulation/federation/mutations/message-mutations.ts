@@ -1,4 +1,4 @@
-import type { SourceMutation } from '../seeds/source-mutation.ts'
+import type { SourceMutation } from '../../seeds/source-mutation.ts'
 
 /** Mistakes in the streams between servers, and in the messages that cross them. */
 export const MESSAGE_MUTATIONS: readonly SourceMutation[] = [

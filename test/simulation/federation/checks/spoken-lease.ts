@@ -1,9 +1,9 @@
 import { equalBytes } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
-import type { SimProcess, Step } from './sim-process.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
+import type { SimProcess, Step } from '../servers/sim-process.ts'
+import type { World } from '../world.ts'
 import { CLOCK_ERROR, latestLeaseEndMs, ROUNDING_MS } from './stops.ts'
-import type { World } from './world.ts'
 
 /** Rounding of timers and of clocks that run at different speeds. */
 const SLACK_MS = 100

@@ -1,6 +1,6 @@
-import type { ByteKey } from '../../../server/byte-key.ts'
-import type { EnvelopeOutcome } from '../../../server/router/outcome.ts'
-import type { SimProcess } from './sim-process.ts'
+import type { ByteKey } from '../../../../server/byte-key.ts'
+import type { EnvelopeOutcome } from '../../../../server/router/outcome.ts'
+import type { SimProcess } from '../servers/sim-process.ts'
 
 /** One message of a client, and what became of it. */
 export interface SentMessage {

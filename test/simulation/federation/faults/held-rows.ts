@@ -1,9 +1,9 @@
 import { create } from '@bufbuild/protobuf'
 import type { Random } from '@mesh/core'
 import { type Frame, FrameSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { World } from '../world.ts'
 import { withRowLost } from './forgery.ts'
 import type { Writing } from './tampering.ts'
-import type { World } from './world.ts'
 
 interface Hold {
   readonly from: number

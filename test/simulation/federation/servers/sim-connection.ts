@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ErrorReason, MeshError, type Timer } from '@mesh/core'
 import { type Frame, ReplicateRequestSchema } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { StreamEvents, TrunkStream } from '../../../server/backplane/federation/trunk/trunk.ts'
+import type { StreamEvents, TrunkStream } from '../../../../server/backplane/federation/trunk/trunk.ts'
 import type { Host, SimNetwork } from './sim-network.ts'
 
 /** One TCP connection with one stream, from the dialling host (end 0) to the answering one (end 1). */

@@ -1,9 +1,9 @@
 import { equalBytes, toHex } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import { type ByteKey, bytesOfKey } from '../../../server/byte-key.ts'
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
-import type { SimProcess } from './sim-process.ts'
-import type { World } from './world.ts'
+import { type ByteKey, bytesOfKey } from '../../../../server/byte-key.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
+import type { SimProcess } from '../servers/sim-process.ts'
+import type { World } from '../world.ts'
 
 /** States that a server which passes another one on may miss before it is not believed to do so any more; two, and rounding. */
 const MISSED_STATES = 2.1

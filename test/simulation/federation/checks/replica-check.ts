@@ -1,11 +1,11 @@
 import { equalBytes } from '@mesh/core'
-import type { Home } from '../../../server/backplane/federation/home.ts'
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
+import type { Home } from '../../../../server/backplane/federation/home.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
+import type { SimProcess, Step } from '../servers/sim-process.ts'
+import type { SimServer } from '../servers/sim-server.ts'
+import { shortEpoch } from '../trace.ts'
+import type { World } from '../world.ts'
 import type { RowFact, Table } from './origin-history.ts'
-import type { SimProcess, Step } from './sim-process.ts'
-import type { SimServer } from './sim-server.ts'
-import { shortEpoch } from './trace.ts'
-import type { World } from './world.ts'
 
 interface Position {
   readonly epoch: bigint

@@ -1,9 +1,9 @@
 import type { Random } from '@mesh/core'
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { StreamEvents, Trunk, TrunkStream } from '../../../server/backplane/federation/trunk/trunk.ts'
-import type { SimClock } from '../sim-clock.ts'
+import type { StreamEvents, Trunk, TrunkStream } from '../../../../server/backplane/federation/trunk/trunk.ts'
+import type { SimClock } from '../../sim-clock.ts'
+import type { FrameTap } from '../faults/tampering.ts'
 import { Connection } from './sim-connection.ts'
-import type { FrameTap } from './tampering.ts'
 
 // The network between servers, as TCP is when everything goes wrong: a stream is in order and without gaps until it breaks,
 // but it may be slow, stand still, arrive in bursts, break for one side long before the other, or never open. Each direction

@@ -1,9 +1,9 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { toHex } from '@mesh/core'
 import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
-import type { Writing } from './tampering.ts'
-import type { World } from './world.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import type { Writing } from '../faults/tampering.ts'
+import type { World } from '../world.ts'
 
 /**
  * The hops of I9, by what is on the wire. A server sends a message only when a session of it wrote it, when it was sent it and so

@@ -1,7 +1,7 @@
 import type { Random } from '@mesh/core'
-import type { FaultRates } from './settings.ts'
-import type { SimServer } from './sim-server.ts'
-import type { World } from './world.ts'
+import type { SimServer } from '../servers/sim-server.ts'
+import type { FaultRates } from '../settings.ts'
+import type { World } from '../world.ts'
 
 // The story of faults: each kind comes at its own rate, lasts as long as it draws, and ends by itself or when the faults do.
 

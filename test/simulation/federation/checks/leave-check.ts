@@ -1,10 +1,10 @@
 import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import { bytesOfKey } from '../../../server/byte-key.ts'
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
+import { bytesOfKey } from '../../../../server/byte-key.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
+import type { SimProcess, Step } from '../servers/sim-process.ts'
+import type { SimServer } from '../servers/sim-server.ts'
+import type { World } from '../world.ts'
 import { rowKey, type SignedLeave } from './origin-history.ts'
-import type { SimProcess, Step } from './sim-process.ts'
-import type { SimServer } from './sim-server.ts'
-import type { World } from './world.ts'
 
 interface Position {
   readonly epoch: bigint

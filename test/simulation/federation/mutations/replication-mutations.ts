@@ -1,4 +1,4 @@
-import type { SourceMutation } from '../seeds/source-mutation.ts'
+import type { SourceMutation } from '../../seeds/source-mutation.ts'
 
 /** Mistakes in how tables get from one server to another, and in what is shown of them. */
 export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
@@ -230,7 +230,7 @@ export const REPLICATION_MUTATIONS: readonly SourceMutation[] = [
     name: 'rows that are passed on are taken without the digest that the origin signed',
     file: 'server/backplane/federation/replication/relay/relayed-rows.ts',
     from: `    if (!this.#isVouchedFor(state, base, entries)) {
-      this.#reject()
+      this.#reject(base)
       return true
     }
 `,

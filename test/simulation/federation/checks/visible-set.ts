@@ -1,8 +1,8 @@
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
-import type { TopicChange } from '../../../server/directory/directory.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import type { TopicChange } from '../../../../server/directory/directory.ts'
+import type { SimProcess } from '../servers/sim-process.ts'
+import type { World } from '../world.ts'
 import { type RowFact, rowKey } from './origin-history.ts'
-import type { SimProcess } from './sim-process.ts'
-import type { World } from './world.ts'
 
 /** I6 at one process: what it says changed, against what it shows, and against what its clients made of it. */
 export class VisibleSet {

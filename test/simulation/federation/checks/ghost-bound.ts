@@ -1,8 +1,8 @@
+import type { SimProcess } from '../servers/sim-process.ts'
+import type { SimServer } from '../servers/sim-server.ts'
+import type { World } from '../world.ts'
 import type { LeaseWatch } from './lease-watch.ts'
 import type { EndedRow, RowFact } from './origin-history.ts'
-import type { SimProcess } from './sim-process.ts'
-import type { SimServer } from './sim-server.ts'
-import type { World } from './world.ts'
 
 /** Rounding of timers and of clocks that run at different speeds. */
 const SLACK_MS = 100

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { tryMutation } from '../seeds/mutation.ts'
+import { tryMutation } from '../../seeds/mutation.ts'
 import { FEDERATION_MUTATIONS } from './mutations.ts'
 
 /** What shows within a few seeds; `npm run sim:mutations` tries them all. */

@@ -5,14 +5,14 @@ import {
   type OriginState,
   OriginStateSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
-import type { Departure } from '../../../server/backplane/backplane.ts'
-import { byteKey } from '../../../server/byte-key.ts'
-import type { OriginStatus } from '../../../server/ops/federation-status.ts'
-import type { SimProcess, Step } from './sim-process.ts'
-import type { SimServer } from './sim-server.ts'
-import { standInVerify } from './stand-in-keys.ts'
+import type { Departure } from '../../../../server/backplane/backplane.ts'
+import { byteKey } from '../../../../server/byte-key.ts'
+import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
+import type { SimProcess, Step } from '../servers/sim-process.ts'
+import type { SimServer } from '../servers/sim-server.ts'
+import { standInVerify } from '../servers/stand-in-keys.ts'
+import type { World } from '../world.ts'
 import { CLOCK_ERROR, isNoticed, latestLeaseEndMs, ROUNDING_MS, stopsAfter } from './stops.ts'
-import type { World } from './world.ts'
 
 /** What one process was told of one origin, by states that counted. */
 interface Told {

@@ -1,4 +1,4 @@
-import type { SourceMutation } from '../seeds/source-mutation.ts'
+import type { SourceMutation } from '../../seeds/source-mutation.ts'
 import { MESSAGE_MUTATIONS } from './message-mutations.ts'
 import { REPLICATION_MUTATIONS } from './replication-mutations.ts'
 

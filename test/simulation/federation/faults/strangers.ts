@@ -8,9 +8,9 @@ import {
   RoutedEnvelopeSchema,
 } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import { EnvelopeSchema } from '@mesh/protocol/mesh/signal/v1/signal_service_pb'
-import { type ByteKey, byteKey } from '../../../server/byte-key.ts'
-import { standInPublicKey } from './stand-in-keys.ts'
-import type { World } from './world.ts'
+import { type ByteKey, byteKey } from '../../../../server/byte-key.ts'
+import { standInPublicKey } from '../servers/stand-in-keys.ts'
+import type { World } from '../world.ts'
 
 /** A peer that never joined anything. */
 const STRANGER = standInPublicKey(0xff, 0xc0)
