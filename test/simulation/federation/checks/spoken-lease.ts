@@ -1,5 +1,5 @@
 import { equalBytes } from '@mesh/core'
-import type { Frame } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
+import type { Frame, OriginState } from '@mesh/protocol/mesh/federation/v1/federation_service_pb'
 import type { OriginStatus } from '../../../../server/ops/federation-status.ts'
 import type { SimProcess, Step } from '../servers/sim-process.ts'
 import type { World } from '../world.ts'
@@ -13,6 +13,8 @@ interface Spoken {
   readonly status: OriginStatus
   readonly heardMs: number
   readonly spokeMs: number
+  /** A state that counted told of another table at the seq that was reached, and none of the right one since. */
+  readonly isKnownWrong: boolean
 }
 
 /**
@@ -27,6 +29,8 @@ export class SpokenLease {
   /** Origins of which something came since a state counted last, and since the last state was read. */
   readonly #moved = new Set<number>()
   readonly #movedLast = new Set<number>()
+  /** By index of the origin: the seq that the last state tells of that came from itself. */
+  readonly #toldSeq = new Map<number, bigint>()
 
   constructor(world: World, process: SimProcess) {
     this.#world = world
@@ -36,7 +40,7 @@ export class SpokenLease {
   /** Frames of another server are about to be read. */
   onDelivered(from: number, frames: readonly Frame[]): void {
     for (const { frame } of frames) {
-      if (frame.case === 'originState') this.#movedLast.delete(frame.value.origin[0] as number)
+      if (frame.case === 'originState') this.#state(frame.value, from)
       else if (frame.case === 'rows') this.#move(frame.value.origin[0] as number)
       // With it a stream begins.
       else if (frame.case === 'proof') this.#move(from)
@@ -49,6 +53,12 @@ export class SpokenLease {
     for (const spoken of others) this.#judge(spoken)
   }
 
+  #state({ origin: key, headSeq }: OriginState, from: number): void {
+    const origin = key[0] as number
+    this.#movedLast.delete(origin)
+    if (origin === from) this.#toldSeq.set(origin, headSeq)
+  }
+
   #move(origin: number): void {
     this.#moved.add(origin)
     this.#movedLast.add(origin)
@@ -57,18 +67,20 @@ export class SpokenLease {
   #speak(status: OriginStatus, before: Spoken | undefined): Spoken {
     const nowMs = this.#world.clock.monotonicMs()
     // Where nothing was held before, nothing was there to be behind.
-    if (before?.status.epoch !== status.epoch) return { status, heardMs: nowMs, spokeMs: nowMs }
+    if (before?.status.epoch !== status.epoch) return { status, heardMs: nowMs, spokeMs: nowMs, isKnownWrong: false }
     const index = status.key[0] as number
     const { seq, digest, head } = before.status
     if (seq !== status.seq || !equalBytes(digest, status.digest)) this.#moved.add(index)
     const heardMs = nowMs - status.msSinceState
     if (heardMs <= before.heardMs + CLOCK_ERROR * status.msSinceState + ROUNDING_MS) return { ...before, status }
-    const speaks = this.#moved.has(index) || (seq === head && !this.#isWrong(status))
+    // When the origin tells of another entry, nobody can say whether the rows are right.
+    const isKnownWrong = status.seq === this.#toldSeq.get(index) ? this.#isWrong(status) : before.isKnownWrong
+    const speaks = this.#moved.has(index) || (seq === head && !isKnownWrong)
     if (!this.#movedLast.has(index)) this.#moved.delete(index)
-    return { status, heardMs, spokeMs: speaks ? heardMs : before.spokeMs }
+    return { status, heardMs, spokeMs: speaks ? heardMs : before.spokeMs, isKnownWrong }
   }
 
-  /** Whether the rows are those that the origin told of, as far as that is known. */
+  /** Whether the rows are not those that the origin published. */
   #isWrong({ key, epoch, seq, digest }: OriginStatus): boolean {
     const published = this.#world.servers[key[0] as number]?.history.at(epoch, seq)?.digest
     return published !== undefined && !equalBytes(published, digest)
