@@ -13,7 +13,7 @@ interface Spoken {
   readonly status: OriginStatus
   readonly heardMs: number
   readonly spokeMs: number
-  /** A state that counted told of another table at the seq that was reached, and none of the right one since. */
+  /** A state that counted told of another table at the seq that was reached, and the rows were not right since. */
   readonly isKnownWrong: boolean
 }
 
@@ -74,7 +74,8 @@ export class SpokenLease {
     const heardMs = nowMs - status.msSinceState
     if (heardMs <= before.heardMs + CLOCK_ERROR * status.msSinceState + ROUNDING_MS) return { ...before, status }
     // When the origin tells of another entry, nobody can say whether the rows are right.
-    const isKnownWrong = status.seq === this.#toldSeq.get(index) ? this.#isWrong(status) : before.isKnownWrong
+    const isTold = status.seq === this.#toldSeq.get(index)
+    const isKnownWrong = this.#isWrong(status) && (isTold || before.isKnownWrong)
     const speaks = this.#moved.has(index) || (seq === head && !isKnownWrong)
     if (!this.#movedLast.has(index)) this.#moved.delete(index)
     return { status, heardMs, spokeMs: speaks ? heardMs : before.spokeMs, isKnownWrong }
