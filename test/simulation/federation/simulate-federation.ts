@@ -215,6 +215,8 @@ class Run {
     const old = client?.newest
     if (client === undefined || old === undefined) return undefined
     world.trace(`client ${client.index} moves in peace`)
+    // With records that do not run out while it is between two servers.
+    for (const topic of client.wanted) client.join(old, topic)
     // What a short log lost comes with a snapshot, page by page, and that may take longer than the old session lives.
     if (world.settings.limits.federationLogRows >= MOVE_LOG_ROWS) world.invariants.mustStay(client)
     const go = (): void => void connectAnywhere(world, client, old.process.index)

@@ -128,13 +128,15 @@ export class LeaseWatch {
 
   /** Takes down that a state counted: now, or before there were rows. */
   #heard(process: SimProcess, index: number, origin: OriginStatus): void {
-    const { epoch, seq, head, digest, msSinceState } = origin
+    const { epoch, seq, head, digest, state, msSinceState } = origin
     const told = this.#toldBy(process, index)
     const published = this.#world.servers[index]?.history.at(epoch, head)
     const wasCurrent = told.isCurrent
     told.isCurrent = seq === head && published !== undefined && isSame(digest, published.digest)
     const heardMs = this.#world.clock.monotonicMs() - msSinceState
-    if (heardMs <= told.lastMs + CLOCK_ERROR * msSinceState + ROUNDING_MS) return
+    // Rows without a state have no lease: what counts from then on is that there are any.
+    const isNew = told.lastMs === Number.NEGATIVE_INFINITY && !told.hasGenuine && state === 'hidden'
+    if (isNew || heardMs <= told.lastMs + CLOCK_ERROR * msSinceState + ROUNDING_MS) return
     if (!told.hasGenuine && !told.passedOn.has(`${epoch}/${head}`)) {
       this.#world.violation(`I1 server ${process.index}: counts a state of server ${index} that this never made`)
     }
