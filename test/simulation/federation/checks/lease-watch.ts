@@ -20,8 +20,9 @@ interface Told {
   lastMs: number
   /** When each position of the origin's log was told of first, in the order in which that was. */
   readonly positions: { readonly epoch: bigint; readonly head: bigint; readonly ms: number }[]
-  /** How far the rows were when a state counted last. */
+  /** How far the rows were when a state counted last, and whether any were read since: pages of a snapshot change nothing yet. */
   lastSeq: bigint
+  hasRead: boolean
   /** When a state counted last while the rows were behind, and on their way. */
   catchingUpMs: number
   /** By epoch: when a state counted last that the rows were up to, before it and after it. */
@@ -56,6 +57,7 @@ export class LeaseWatch {
   /** Frames of another server are about to be read. */
   onDelivered(process: SimProcess, from: number, frames: readonly Frame[]): void {
     for (const { frame } of frames) {
+      if (frame.case === 'rows' && frame.value.origin[0] === from) this.#toldBy(process, from).hasRead = true
       if (frame.case !== 'originState' || !isGenuine(frame.value, from)) continue
       const { origin, signed } = frame.value
       const told = this.#toldBy(process, origin[0] as number)
@@ -140,9 +142,10 @@ export class LeaseWatch {
     if (!told.hasGenuine && !told.passedOn.has(`${epoch}/${head}`)) {
       this.#world.violation(`I1 server ${process.index}: counts a state of server ${index} that this never made`)
     }
-    const isMoving = seq > told.lastSeq || this.#upSinceMs(process, index) >= told.lastMs
+    const isMoving = seq > told.lastSeq || told.hasRead || this.#upSinceMs(process, index) >= told.lastMs
     if (seq < head && isMoving) told.catchingUpMs = heardMs
     told.lastSeq = seq
+    told.hasRead = false
     told.hasGenuine = false
     told.lastMs = heardMs
     const last = told.positions.at(-1)
@@ -172,6 +175,7 @@ function nothing(): Told {
     lastMs: Number.NEGATIVE_INFINITY,
     positions: [],
     lastSeq: 0n,
+    hasRead: false,
     catchingUpMs: Number.NEGATIVE_INFINITY,
     currentMs: new Map(),
     isCurrent: false,
