@@ -12,6 +12,7 @@ import type { SimProcess, Step } from '../servers/sim-process.ts'
 import type { SimServer } from '../servers/sim-server.ts'
 import { standInVerify } from '../servers/stand-in-keys.ts'
 import type { World } from '../world.ts'
+import { rowKey } from './origin-history.ts'
 import { CLOCK_ERROR, isNoticed, latestLeaseEndMs, ROUNDING_MS, stopsAfter } from './stops.ts'
 
 /** What one process was told of one origin, by states that counted. */
@@ -25,6 +26,8 @@ interface Told {
   hasRead: boolean
   /** When a state counted last while the rows were behind, and on their way. */
   catchingUpMs: number
+  /** By epoch: where the rows were when they were there first. */
+  readonly firstSeqs: Map<bigint, bigint>
   /** By epoch: when a state counted last that the rows were up to, before it and after it. */
   readonly currentMs: Map<bigint, number>
   isCurrent: boolean
@@ -101,9 +104,9 @@ export class LeaseWatch {
     if (!this.#isStrict(told)) return undefined
     const { history } = this.#world.servers[home.index] as SimServer
     if (history.epochsAfter(home.boot) > MAX_FORMER_EPOCHS) return undefined
-    const session = byteKey(sessionId)
+    const [key, session] = [rowKey(topicKey, peer), byteKey(sessionId)]
     const epochs = [...told.currentMs].filter(([epoch]) => {
-      return history.bootOf(epoch) === home.boot && history.hadRow(epoch, topicKey, peer, session)
+      return history.bootOf(epoch) === home.boot && history.hadRow(epoch, told.firstSeqs.get(epoch) ?? 0n, key, session)
     })
     const heardMs = Math.max(...epochs.map(([, ms]) => ms))
     if (heardMs === Number.NEGATIVE_INFINITY) return undefined
@@ -133,6 +136,7 @@ export class LeaseWatch {
     const { epoch, seq, head, digest, state, msSinceState } = origin
     const told = this.#toldBy(process, index)
     const published = this.#world.servers[index]?.history.at(epoch, head)
+    if (!told.firstSeqs.has(epoch)) told.firstSeqs.set(epoch, seq)
     const wasCurrent = told.isCurrent
     told.isCurrent = seq === head && published !== undefined && isSame(digest, published.digest)
     const heardMs = this.#world.clock.monotonicMs() - msSinceState
@@ -177,6 +181,7 @@ function nothing(): Told {
     lastSeq: 0n,
     hasRead: false,
     catchingUpMs: Number.NEGATIVE_INFINITY,
+    firstSeqs: new Map(),
     currentMs: new Map(),
     isCurrent: false,
     wasHeld: false,

@@ -162,10 +162,10 @@ export class OriginHistory {
     })
   }
 
-  /** Whether a peer was a member in an epoch, at any time, by that session. */
-  hadRow(epoch: bigint, topicKey: ByteKey, peer: ByteKey, session: ByteKey): boolean {
-    const tables = [...(this.#epochs.get(epoch)?.published.values() ?? [])]
-    return tables.some(({ table }) => table.get(rowKey(topicKey, peer))?.session === session)
+  /** Whether there was such a row in an epoch, at any time from a seq on. */
+  hadRow(epoch: bigint, from: bigint, key: string, session: ByteKey): boolean {
+    const tables = [...(this.#epochs.get(epoch)?.published ?? [])]
+    return tables.some(([seq, { table }]) => seq >= from && table.get(key)?.session === session)
   }
 
   /** What it published up to a seq of an epoch; undefined when it never did. */

@@ -66,7 +66,7 @@ export const MESSAGE_MUTATIONS: readonly SourceMutation[] = [
   {
     name: 'an attempt without an answer is waited for without end',
     file: 'server/backplane/federation/routing/journey.ts',
-    from: 'this.#meet(timetable.nowMs + limits.federationReceiptMs, () => this.#onSilence(trial))',
+    from: 'this.#meet(nowMs, limits.federationReceiptMs, () => this.#onSilence(trial))',
     to: '',
     within: 20,
   },
