@@ -18,17 +18,14 @@ export class CatchUpCheck {
   /** By index of the origin: when something of it came through another server last. */
   readonly #passedOnMs = new Map<number, number>()
   /** Origins whose rows did not all get here: a snapshot may be wanted of rows that are right again. */
-  readonly #lossy = new Set<number>()
+  readonly #lossy: ReadonlySet<number>
   /** Messages of strangers that came while rows were on their way. */
   readonly #excused = new Set<ByteKey>()
 
-  constructor(world: World, process: SimProcess) {
+  constructor(world: World, process: SimProcess, lossy: ReadonlySet<number>) {
     this.#world = world
     this.#process = process
-  }
-
-  onRowsLost(origin: number): void {
-    this.#lossy.add(origin)
+    this.#lossy = lossy
   }
 
   /** Frames of another server are about to be read. */

@@ -20,6 +20,8 @@ import { VisibleSet } from './visible-set.ts'
 
 /** What is asserted at each process for itself. */
 interface ProcessChecks {
+  /** Origins whose rows did not all get there, by their indexes. */
+  readonly lossy: Set<number>
   readonly replicas: ReplicaCheck
   readonly visible: VisibleSet
   readonly leaves: LeaveCheck
@@ -98,11 +100,7 @@ export class Invariants {
   /** A server does not get all rows of another one, and cannot know before it is told of a digest. */
   onRowsLost(from: number, to: number): void {
     const process = this.#world.servers[to]?.process
-    if (process === undefined) return
-    const { replicas, leaves, catchUp } = this.#checksOf(process)
-    replicas.onRowsLost(from)
-    leaves.onRowsLost(from)
-    catchUp.onRowsLost(from)
+    if (process !== undefined) this.#checksOf(process).lossy.add(from)
   }
 
   /** A server is told of rows of another one that do not come. */
@@ -202,12 +200,14 @@ export class Invariants {
   #checksOf(process: SimProcess): ProcessChecks {
     const known = this.#checks.get(process)
     if (known !== undefined) return known
+    const lossy = new Set<number>()
     const checks = {
-      replicas: new ReplicaCheck(this.#world, process),
+      lossy,
+      replicas: new ReplicaCheck(this.#world, process, lossy),
       visible: new VisibleSet(this.#world, process),
-      leaves: new LeaveCheck(this.#world, process),
+      leaves: new LeaveCheck(this.#world, process, lossy),
       spoken: new SpokenLease(this.#world, process),
-      catchUp: new CatchUpCheck(this.#world, process),
+      catchUp: new CatchUpCheck(this.#world, process, lossy),
     }
     this.#checks.set(process, checks)
     return checks

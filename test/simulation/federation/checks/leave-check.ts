@@ -32,17 +32,14 @@ export class LeaveCheck {
   /** By index of the origin: the epoch of a snapshot that came through a third server. It may count with any later state. */
   readonly #passedOn = new Map<number, bigint>()
   /** Origins whose rows did not all get here. */
-  readonly #lossy = new Set<number>()
+  readonly #lossy: ReadonlySet<number>
   /** By `rowKey`. */
   readonly #taken = new Map<string, Taken[]>()
 
-  constructor(world: World, process: SimProcess) {
+  constructor(world: World, process: SimProcess, lossy: ReadonlySet<number>) {
     this.#world = world
     this.#process = process
-  }
-
-  onRowsLost(origin: number): void {
-    this.#lossy.add(origin)
+    this.#lossy = lossy
   }
 
   /** Frames of another server are about to be read. */

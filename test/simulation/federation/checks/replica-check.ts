@@ -35,16 +35,13 @@ export class ReplicaCheck {
   /** Tables of epochs that an origin has left: they may be shown until their lease ends, which I4 watches over. */
   readonly #formers = new Map<number, Table[]>()
   /** Origins whose rows did not all get here, so that a digest has to tell. */
-  readonly #lossy = new Set<number>()
+  readonly #lossy: ReadonlySet<number>
   #checks = 0
 
-  constructor(world: World, process: SimProcess) {
+  constructor(world: World, process: SimProcess, lossy: ReadonlySet<number>) {
     this.#world = world
     this.#process = process
-  }
-
-  onRowsLost(origin: number): void {
-    this.#lossy.add(origin)
+    this.#lossy = lossy
   }
 
   /** I5: replicas that are not as their origins are now, or are not known to be. */
