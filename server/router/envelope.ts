@@ -66,7 +66,7 @@ export function storedEnvelope(bytes: Uint8Array): RoutedEnvelope {
 }
 
 /** Why the fields of an envelope are not what the schema says; undefined when they are. */
-export function envelopeShapeError(envelope: Omit<OutgoingEnvelope, 'bytes'>): MeshError | undefined {
+export function envelopeShapeError(envelope: EnvelopeFields): MeshError | undefined {
   if (envelope.id.byteLength !== ID_BYTES) return wrongLength('id', ID_BYTES, envelope.id.byteLength)
   if (envelope.to.length !== KEY_BYTES) return wrongLength('to', KEY_BYTES, envelope.to.length)
   if (envelope.topicKey.length !== KEY_BYTES) return wrongLength('topic', KEY_BYTES, envelope.topicKey.length)

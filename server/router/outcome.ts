@@ -28,21 +28,22 @@ export class RequestOutcomes {
     this.#missing = count
   }
 
-  get isComplete(): boolean {
-    return this.#missing === 0
+  /** Undefined until every one is there. */
+  get all(): readonly EnvelopeOutcome[] | undefined {
+    return this.#missing === 0 ? this.#outcomes : undefined
   }
 
   /** To be called once for each envelope of the request. */
   settle(index: number, outcome: EnvelopeOutcome): void {
     this.#outcomes[index] = outcome
     this.#missing -= 1
-    if (this.isComplete) this.#onComplete?.(this.#outcomes)
+    if (this.#missing === 0) this.#onComplete?.(this.#outcomes)
   }
 
   /** Calls `listener` when every outcome is there, at once if they are. Set once; it must not throw. */
   whenComplete(listener: (outcomes: readonly EnvelopeOutcome[]) => void): void {
     this.#onComplete = listener
-    if (this.isComplete) listener(this.#outcomes)
+    if (this.#missing === 0) listener(this.#outcomes)
   }
 }
 

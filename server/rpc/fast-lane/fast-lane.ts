@@ -133,8 +133,9 @@ class FastCall {
   }
 
   #writeOutcomes(writer: StreamWriter): void {
-    while (this.#unanswered[0]?.isComplete === true) {
-      this.#unanswered.shift()?.whenComplete((outcomes) => writer.addOutcomes(outcomes.map(encodeOutcome)))
+    for (let next = this.#unanswered[0]?.all; next !== undefined; next = this.#unanswered[0]?.all) {
+      this.#unanswered.shift()
+      writer.addOutcomes(next.map(encodeOutcome))
     }
   }
 

@@ -77,7 +77,7 @@ export class RelayedRows {
     if (!replica.isNews(state)) return 'known'
     this.#expect(state)
     this.#confirm()
-    return this.#isAtLoss && this.#intake === undefined ? 'gap' : 'news'
+    return this.#wantsPull ? 'gap' : 'news'
   }
 
   /**
@@ -89,7 +89,7 @@ export class RelayedRows {
     const { epoch, seq } = this.position
     const isNext = rows.snapshot === undefined ? this.#addEntries(rows) : this.#addPage(rows, rows.snapshot)
     if (isNext) this.#confirm()
-    if (!isNext || (this.#isAtLoss && this.#intake === undefined)) return 'gap'
+    if (!isNext || this.#wantsPull) return 'gap'
     return rows.epoch > epoch || rows.toSeq > seq ? 'news' : 'known'
   }
 
@@ -110,6 +110,11 @@ export class RelayedRows {
   /** Whether only a snapshot can help. */
   get #isAtLoss(): boolean {
     return this.#needsSnapshot || this.#base?.table === this.#distrusted
+  }
+
+  /** Whether that snapshot is not on its way. */
+  get #wantsPull(): boolean {
+    return this.#isAtLoss && this.#intake === undefined
   }
 
   #addEntries({ epoch, fromSeq, toSeq, rows }: Rows): boolean {

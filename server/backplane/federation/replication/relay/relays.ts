@@ -112,8 +112,9 @@ export class Relays {
   receiveState(server: ByteKey, state: OriginState): void {
     const origin = byteKey(state.origin)
     const relay = this.#relayFor(server, origin)
-    const what = relay?.rows.receiveState(state) ?? 'known'
-    if (relay === undefined || what === 'known') return
+    if (relay === undefined) return
+    const what = relay.rows.receiveState(state)
+    if (what === 'known') return
     this.#heardThrough(server, origin, relay)
     if (what === 'gap') this.#askAgain(server, origin, relay)
   }
